@@ -116,7 +116,7 @@ pub struct Settle {
 
 impl Settle {
     /// 50 ms growing to 5 s, for at most two minutes.
-    pub const DEFAULT: Self = Self::within(std::time::Duration::from_secs(120));
+    pub const DEFAULT: Self = Self::within(std::time::Duration::from_mins(2));
 
     /// The default pauses with a limit of their own.
     #[must_use]
