@@ -15,9 +15,11 @@ use crate::dir::{SiteDir, sync_folder};
 use crate::error::{QueryError, StateError};
 use crate::{backup, queries};
 
+const EVENTS: M<'static> =
+    M::up(include_str!("migrations/0001-events.sql")).comment("events and ledger");
+
 /// Every migration that was ever released, in order.
-const ALL: &[M<'static>] =
-    &[M::up(include_str!("migrations/0001-events.sql")).comment("events and ledger")];
+const ALL: &[M<'static>] = &[EVENTS];
 
 /// The version of flow that runs.
 const THIS_FLOW: &str = env!("CARGO_PKG_VERSION");
@@ -164,7 +166,7 @@ fn connect(dir: &SiteDir, flags: OpenFlags) -> Result<Connection, StateError> {
 }
 
 /// Moves all that is committed into the database file.
-pub(crate) fn checkpoint(conn: &Connection) -> Result<(), rusqlite::Error> {
+fn checkpoint(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.query_row(queries::CHECKPOINT, [], |_| Ok(()))
 }
 
@@ -176,4 +178,72 @@ pub(crate) fn meta(conn: &Connection, key: &str) -> Result<Option<String>, rusql
 /// Changes what the store says of itself.
 pub(crate) fn set_meta(conn: &Connection, key: &str, value: &str) -> Result<(), rusqlite::Error> {
     conn.prepare_cached(queries::SET_META)?.execute([key, value]).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const NEXT: &[M<'static>] = &[EVENTS, M::up("ALTER TABLE run ADD COLUMN extra TEXT")];
+
+    fn columns_of_run(conn: &Connection) -> BTreeSet<String> {
+        let mut columns = conn.prepare("SELECT name FROM pragma_table_info('run')").unwrap();
+        columns.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn an_old_database_is_copied_and_then_migrated() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = SiteDir::new(root.path(), "lab");
+        dir.create().unwrap();
+        drop(Schema::CURRENT.open(&dir).unwrap());
+        assert_eq!(newest(&dir).path(), None, "there was nothing to lose");
+
+        let error = Schema(NEXT).open_read_only(&dir).unwrap_err();
+        assert!(matches!(error, StateError::Database { .. }), "a reader does not migrate");
+        let migrated = Schema(NEXT).open(&dir).unwrap();
+        assert!(columns_of_run(&migrated).contains("extra"));
+        let backup = newest(&dir);
+        let backup = Connection::open(backup.path().unwrap()).unwrap();
+        assert!(!columns_of_run(&backup).contains("extra"));
+        drop(migrated);
+
+        let error = Schema::CURRENT.open(&dir).unwrap_err();
+        assert!(matches!(error, StateError::Newer { writer, .. } if writer == THIS_FLOW));
+        // The same schema, whether it was made at once or step by step.
+        let fresh = SiteDir::new(root.path(), "fresh");
+        fresh.create().unwrap();
+        let fresh = Schema(NEXT).open(&fresh).unwrap();
+        let again = Schema(NEXT).open(&dir).unwrap();
+        assert_eq!(columns_of_run(&fresh), columns_of_run(&again));
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_database_as_it_was() {
+        const WRONG: &[M<'static>] = &[EVENTS, M::up("ALTER TABLE nothing ADD COLUMN extra TEXT")];
+        let root = tempfile::tempdir().unwrap();
+        let dir = SiteDir::new(root.path(), "lab");
+        dir.create().unwrap();
+        drop(Schema::CURRENT.open(&dir).unwrap());
+        Schema(WRONG).open(&dir).unwrap_err();
+        Schema::CURRENT.open(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_commit_of_the_writer_is_on_the_disk() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = SiteDir::new(root.path(), "lab");
+        dir.create().unwrap();
+        let conn = Schema::CURRENT.open(&dir).unwrap();
+        let full: i64 = conn.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+        let mode: String = conn.query_row(queries::GET_JOURNAL_MODE, [], |row| row.get(0)).unwrap();
+        assert_eq!((full, mode.as_str()), (2, "wal"));
+    }
+
+    #[test]
+    fn the_migrations_are_valid() {
+        Schema::CURRENT.migrations().validate().unwrap();
+    }
 }

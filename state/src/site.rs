@@ -14,7 +14,7 @@ use crate::dir::SiteDir;
 use crate::error::{QueryError, StateError};
 use crate::ledger::{self, OpenIntent, to_sql};
 use crate::lock::SiteLock;
-use crate::migrations::{Schema, checkpoint};
+use crate::migrations::Schema;
 use crate::read;
 use crate::store::EventStore;
 use crate::vault::SiteVault;
@@ -155,13 +155,6 @@ impl Site {
     pub fn prune(&mut self, first: RunId) -> Result<usize, StateError> {
         let pruned = write_prune(&mut self.conn, first);
         self.explained(pruned)
-    }
-
-    /// Folds the tail and leaves a database that is whole without its log.
-    pub(crate) fn settle(&mut self) -> Result<bool, QueryError> {
-        let folded = ledger::fold_tail(&mut self.conn)?;
-        checkpoint(&self.conn)?;
-        Ok(folded)
     }
 
     fn explained<T>(&self, result: Result<T, QueryError>) -> Result<T, StateError> {

@@ -92,7 +92,7 @@ impl Writer {
     /// Folds what was written into the ledger.
     pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
         self.check()?;
-        let settled = self.site.settle().map(|folded| {
+        let settled = ledger::fold_tail(&mut self.site.conn).map(|folded| {
             self.commits.fetch_add(u64::from(folded), Ordering::Relaxed);
         });
         self.judge(settled)
@@ -213,4 +213,47 @@ fn number(
         numbers.push(number);
     }
     Ok((numbers, new))
+}
+
+#[cfg(test)]
+mod tests {
+    use flow_engine::event::RunStarted;
+
+    use super::*;
+    use crate::dir::SiteDir;
+    use crate::vault::VaultPlace;
+
+    fn batch(seq: u64, command: &str) -> Batch {
+        let started = RunStarted { command: command.to_owned(), ..RunStarted::default() };
+        let body = Body::Run(Box::new(started));
+        let event = Event { seq: Seq(seq), run: RunId(1), instance: None, at: 0, body };
+        Batch { events: vec![event], secrets: Vec::new() }
+    }
+
+    #[test]
+    fn a_full_disk_loses_nothing_and_the_same_batch_can_be_tried_again() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = SiteDir::new(root.path(), "lab");
+        let site = Site::open(&dir, "flow run").unwrap();
+        let vault = Arc::new(SiteVault::new(VaultPlace::of(&dir, root.path().join("identity"))));
+        let begin = Begin {
+            workflow: "w".to_owned(),
+            text: String::new(),
+            names: Arc::new([]),
+            resumed: None,
+        };
+        let mut writer = Writer::new(site, begin, vault, Arc::default()).unwrap();
+        let limit = |writer: &Writer, pages: i64| {
+            writer.site.conn.pragma_update(None, "max_page_count", pages).unwrap();
+        };
+        writer.append(batch(1, "a")).unwrap();
+        limit(&writer, 1);
+        for _ in 0..3 {
+            let error = writer.append(batch(2, &"b".repeat(100_000))).unwrap_err();
+            assert!(matches!(error, StoreError::Full), "{error:?}");
+        }
+        limit(&writer, 1_000_000);
+        writer.append(batch(2, &"b".repeat(100_000))).unwrap();
+        assert_eq!(ledger::last_seq(&writer.site.conn).unwrap(), Seq(2));
+    }
 }

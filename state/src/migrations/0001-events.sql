@@ -37,14 +37,14 @@ CREATE TABLE event (
     instance INTEGER,           -- name.id; NULL for the run itself
     kind INTEGER NOT NULL,      -- 1 RUN, 2 INTENT, 3 RECORD, 4 OUTCOME, 5 EDIT, 6 END
     at INTEGER NOT NULL,        -- wall clock, ms since 1970; for display only
-    body BLOB NOT NULL          -- one byte of version, then that version's form
+    body BLOB NOT NULL          -- one byte says the form that follows
 ) STRICT;
 
 -- The ledger, folded from the history up to meta.folded_seq.
 CREATE TABLE instance (
     name INTEGER PRIMARY KEY,   -- name.id
     open INTEGER,               -- seq of its open INTENT
-    body BLOB NOT NULL          -- one byte of version, then that version's form
+    body BLOB NOT NULL          -- one byte says the form that follows
 ) STRICT;
 
 INSERT INTO meta (key, value) VALUES ('folded_seq', '0');

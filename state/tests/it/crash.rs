@@ -33,7 +33,7 @@ async fn child_that_appends_until_it_is_killed() {
 fn what_was_answered_survives_the_death_of_the_writer() {
     let place = Place::new();
     let root = place.dir.path().ancestors().nth(3).unwrap();
-    let mut least = 0;
+    let mut before = 0;
     for round in 1..=5_u32 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "crash::child_that_appends_until_it_is_killed", "--nocapture"])
@@ -53,12 +53,12 @@ fn what_was_answered_survives_the_death_of_the_writer() {
         let answered = Seq(answered);
         let reader = Reader::open(&place.dir).unwrap().unwrap();
         let last = reader.last_seq().unwrap();
-        assert!(last >= answered && answered.0 > least, "{answered} answered, {last} found");
+        assert!(last >= answered && answered.0 > before, "{answered} answered, {last} found");
         reader.verify().unwrap();
         let seen = reader.ledger(WORKFLOW).unwrap();
         let events = reader.events(RunId(round), Seq(0)).unwrap();
         assert_eq!(events.len() % 2, 1, "a batch is whole or not there");
-        least = last.0;
+        before = last.0;
         // The next writer takes the lock at once and folds the same.
         assert_eq!(SiteLock::holder(&place.dir).unwrap(), None);
         assert_eq!(place.open().ledger(WORKFLOW).unwrap(), seen);

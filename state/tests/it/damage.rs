@@ -152,7 +152,7 @@ async fn an_event_of_a_later_form_is_never_skipped() {
     let conn = rusqlite::Connection::open(place.dir.database()).unwrap();
     conn.execute_batch(
         "UPDATE meta SET value = '0' WHERE key = 'folded_seq';
-         UPDATE event SET body = x'097B7D' WHERE seq = 9",
+         UPDATE event SET body = x'637B7D' WHERE seq = 9",
     )
     .unwrap();
     drop(conn);

@@ -9,6 +9,9 @@ use crate::support::{Clerk, Place, WORKFLOW, begin, intent, name, outcome, start
 
 const INSTANCES: u32 = 4;
 
+/// What is appended together.
+type Batch = Vec<(Option<u32>, Body)>;
+
 /// What may become of the store between two batches.
 #[derive(Debug, Clone, Copy)]
 enum Break {
@@ -33,7 +36,7 @@ fn happening() -> impl Strategy<Value = (Option<u32>, Body)> {
     })
 }
 
-fn session() -> impl Strategy<Value = Vec<(Vec<(Option<u32>, Body)>, Break)>> {
+fn session() -> impl Strategy<Value = Vec<(Batch, Break)>> {
     let breaks = prop_oneof![
         4 => Just(Break::None),
         1 => Just(Break::Settle),
