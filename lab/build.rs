@@ -1,5 +1,7 @@
 //! Compiles the messages of Talos' API without the program `protoc`.
 
+#![allow(clippy::print_stdout, reason = "cargo reads what a build script prints")]
+
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
