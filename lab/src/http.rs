@@ -18,11 +18,12 @@ pub(crate) fn client(authority_pem: &str) -> Result<reqwest::Client, PkiError> {
     for certificate in CertificateDer::pem_slice_iter(authority_pem.as_bytes()) {
         roots.add(certificate.map_err(|_| unread())?).map_err(refused)?;
     }
-    let tls = ClientConfig::builder_with_provider(provider())
+    let mut tls = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(refused)?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .connect_timeout(CONNECT)
