@@ -83,7 +83,8 @@ fn split(text: &str) -> Vec<(usize, String)> {
 
 fn check(fields: &Mapping, minor: u32) -> Result<(), String> {
     let text = |key: &str| fields.get(key).and_then(Value::as_str).unwrap_or_default();
-    let main = ["machine", "cluster", "debug", "persist"].iter().any(|key| fields.contains_key(key));
+    let main =
+        ["machine", "cluster", "debug", "persist"].iter().any(|key| fields.contains_key(key));
     let version = if main || text("version") == "v1alpha1" && !fields.contains_key("kind") {
         "v1alpha1"
     } else {
@@ -134,7 +135,9 @@ mod tests {
     #[test]
     fn unknown_keys_are_shown_where_they_are() {
         assert_eq!(
-            error("version: v1alpha1\nmachine:\n  type: worker\n  tokem: a\n  ca: {crt: x, kez: y}\n"),
+            error(
+                "version: v1alpha1\nmachine:\n  type: worker\n  tokem: a\n  ca: {crt: x, kez: y}\n"
+            ),
             "error decoding document /v1alpha1/ (line 1): unknown keys found during decoding:\n\
              machine:\n  tokem: a\n  ca:\n    kez: y\n"
         );
@@ -172,6 +175,8 @@ mod tests {
     fn shapes_are_checked() {
         assert!(error("machine: {install: {wipe: maybe}}").contains("cannot unmarshal"));
         assert!(documents("machine: {install: {wipe: yes}, type: 5}", 13).is_ok());
-        assert!(documents("machine: {kubelet: {extraArgs: {v: [1]}}, sysctls: {a: 1}}", 13).is_ok());
+        assert!(
+            documents("machine: {kubelet: {extraArgs: {v: [1]}}, sysctls: {a: 1}}", 13).is_ok()
+        );
     }
 }

@@ -14,9 +14,23 @@ pub(super) use values::Authority;
 ///
 /// Source: `CanApplyImmediate` of Talos 1.13.
 const IMMEDIATE: [&str; 17] = [
-    "ca", "acceptedCAs", "time", "certSANs", "install", "network", "sysfs", "sysctls", "logging",
-    "controlPlane", "kubelet", "kernel", "registries", "pods", "seccompProfiles",
-    "nodeAnnotations", "nodeLabels",
+    "ca",
+    "acceptedCAs",
+    "time",
+    "certSANs",
+    "install",
+    "network",
+    "sysfs",
+    "sysctls",
+    "logging",
+    "controlPlane",
+    "kubelet",
+    "kernel",
+    "registries",
+    "pods",
+    "seccompProfiles",
+    "nodeAnnotations",
+    "nodeLabels",
 ];
 /// As before; these two have no room in the line above.
 const IMMEDIATE_TOO: [&str; 1] = ["nodeTaints"];
@@ -145,8 +159,12 @@ pub(super) mod tests {
 
     #[test]
     fn comments_are_no_difference() {
-        let one = config("machine: {type: worker}\n---\napiVersion: v1alpha1\nkind: HostnameConfig\nhostname: a\n");
-        let two = config("# the same\nmachine:\n  type: worker\n---\nkind: HostnameConfig\napiVersion: v1alpha1\nhostname: a\n");
+        let one = config(
+            "machine: {type: worker}\n---\napiVersion: v1alpha1\nkind: HostnameConfig\nhostname: a\n",
+        );
+        let two = config(
+            "# the same\nmachine:\n  type: worker\n---\nkind: HostnameConfig\napiVersion: v1alpha1\nhostname: a\n",
+        );
         assert!(one == two);
         assert_eq!(one.difference(&two), "");
     }

@@ -73,7 +73,9 @@ impl Shape {
                 None => Self::Fields(Fields(
                     fields
                         .iter()
-                        .filter_map(|(key, value)| Some((key.as_str()?.to_owned(), Self::of(value))))
+                        .filter_map(|(key, value)| {
+                            Some((key.as_str()?.to_owned(), Self::of(value)))
+                        })
                         .collect(),
                 )),
             },

@@ -11,8 +11,18 @@ use super::{Config, decode::Document, schema, values::texts};
 
 /// Fields of the kubelet's configuration that belong to Talos.
 const KUBELET_OWN: [&str; 13] = [
-    "apiVersion", "authentication", "authorization", "cgroupRoot", "kind", "kubeletCgroups", "port",
-    "protectKernelDefaults", "resolvConf", "rotateCertificates", "systemCgroups", "staticPodPath",
+    "apiVersion",
+    "authentication",
+    "authorization",
+    "cgroupRoot",
+    "kind",
+    "kubeletCgroups",
+    "port",
+    "protectKernelDefaults",
+    "resolvConf",
+    "rotateCertificates",
+    "systemCgroups",
+    "staticPodPath",
     "seccompDefault",
 ];
 
@@ -55,7 +65,8 @@ fn main(config: &Config, minor: u32, errors: &mut Errors, warnings: &mut Vec<Str
     cluster(config, errors);
     if let Some(install) = config.value("machine.install") {
         let set = |key: &str| install.get(key).is_some_and(|value| !value.is_null());
-        if set("extraKernelArgs") && config.truth_at("machine.install.grubUseUKICmdline") == Some(true)
+        if set("extraKernelArgs")
+            && config.truth_at("machine.install.grubUseUKICmdline") == Some(true)
         {
             errors.push(
                 "install.extraKernelArgs and install.grubUseUKICmdline can't be used together"
@@ -96,12 +107,7 @@ fn main(config: &Config, minor: u32, errors: &mut Errors, warnings: &mut Vec<Str
     }
 }
 
-fn kind_of_machine(
-    config: &Config,
-    minor: u32,
-    errors: &mut Errors,
-    warnings: &mut Vec<String>,
-) {
+fn kind_of_machine(config: &Config, minor: u32, errors: &mut Errors, warnings: &mut Vec<String>) {
     let authority = config.authority("machine.ca");
     if authority.is_none() && config.value("machine.acceptedCAs").is_none() {
         errors.push(
@@ -117,7 +123,8 @@ fn kind_of_machine(
                 errors.push("issuing CA is required (.machine.ca)".to_owned());
             } else if !os_key {
                 errors.push(
-                    "issuing CA key is required for controlplane nodes (.machine.ca.key)".to_owned(),
+                    "issuing CA key is required for controlplane nodes (.machine.ca.key)"
+                        .to_owned(),
                 );
             }
             if minor >= 14
@@ -228,9 +235,9 @@ fn cni(config: &Config, errors: &mut Errors) {
             errors.push("\"urls\" field should not be empty for \"custom\" CNI".to_owned());
         }
         "custom" => {}
-        _ => errors.push(
-            "cni name should be one of [\"flannel\", \"custom\", \"none\"]".to_owned(),
-        ),
+        _ => {
+            errors.push("cni name should be one of [\"flannel\", \"custom\", \"none\"]".to_owned())
+        }
     }
 }
 
@@ -300,7 +307,8 @@ fn labels(config: &Config, key: &str, what: &str, errors: &mut Errors) {
     for (name, value) in labels.into_iter().flatten() {
         let name = name.as_str().unwrap_or_default();
         let (prefix, short) = name.rsplit_once('/').map_or((None, name), |(p, s)| (Some(p), s));
-        if !is_label(short) || short.is_empty() || prefix.is_some_and(|prefix| !is_dns_name(prefix)) {
+        if !is_label(short) || short.is_empty() || prefix.is_some_and(|prefix| !is_dns_name(prefix))
+        {
             own.push(format!("name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character: \"{name}\""));
         }
         let value = value.as_str().unwrap_or_default();
@@ -380,10 +388,9 @@ fn conflict(config: &Config, document: &Document, errors: &mut Errors) {
             set("cluster.id") || set("cluster.secret"),
             "cluster identity is already set in v1alpha1 config",
         ),
-        "KubePrismConfig" => refuse(
-            set("machine.features.kubePrism"),
-            "KubePrism is already set in v1alpha1 config",
-        ),
+        "KubePrismConfig" => {
+            refuse(set("machine.features.kubePrism"), "KubePrism is already set in v1alpha1 config")
+        }
         "KubeletConfig" => {
             refuse(set("machine.kubelet"), "kubelet is already set in v1alpha1 config");
         }
@@ -432,5 +439,8 @@ fn is_label(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let edge = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
-    bytes.len() <= 63 && bytes.iter().all(|byte| inner(*byte)) && edge(bytes.first()) && edge(bytes.last())
+    bytes.len() <= 63
+        && bytes.iter().all(|byte| inner(*byte))
+        && edge(bytes.first())
+        && edge(bytes.last())
 }

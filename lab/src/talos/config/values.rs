@@ -104,6 +104,13 @@ impl Config {
         legacy.chain(documents).filter_map(|address| address.parse().ok()).collect()
     }
 
+    /// Host and port of the cluster's API.
+    pub(in crate::talos) fn endpoint(&self) -> Option<(String, u16)> {
+        let url = url::Url::parse(self.text_at("cluster.controlPlane.endpoint")).ok()?;
+        let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+        Some((host, url.port_or_known_default().unwrap_or(443)))
+    }
+
     /// The version of Kubernetes that the kubelet's image names.
     pub(in crate::talos) fn kubernetes_version(&self) -> Option<&str> {
         let image = Some(self.text_at("machine.kubelet.image"));
