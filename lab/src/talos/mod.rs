@@ -23,3 +23,6 @@ mod tls;
 mod wire;
 
 pub(crate) use machines::{Hardware, MachineStatus, Machines};
+
+#[cfg(test)]
+mod tests;
