@@ -1,0 +1,17 @@
+//! HCL templates: static references and evaluation.
+
+use serde_json::Value;
+
+/// A TOML value whose strings may hold `${…}`.
+#[derive(Debug, Clone, Default)]
+pub struct Template {
+    raw: Value,
+}
+
+impl Template {
+    /// The value as written.
+    #[must_use]
+    pub fn raw(&self) -> &Value {
+        &self.raw
+    }
+}

@@ -1,0 +1,1 @@
+//! What every kind must bear: see `conforms`.
