@@ -12,7 +12,8 @@ use super::connect::Identity;
 use super::cosi::{self, Stage};
 use super::documents::{BadDocuments, Documents};
 use super::failure::{CallError, Machine};
-use super::site::{Deadline, Node, api_port};
+use super::site::{Node, api_port};
+use crate::duration::Span;
 
 /// How many places a message names.
 const NAMED: usize = 6;
@@ -39,7 +40,7 @@ pub(super) struct Params {
     port: u16,
     /// How long one call may take.
     #[serde(default)]
-    call: Deadline,
+    call: Span,
 }
 
 /// Which configuration is in force.

@@ -60,18 +60,6 @@ impl Documents {
         Ok(Self(documents))
     }
 
-    /// Joins documents.
-    pub(super) fn of(documents: Vec<Value>) -> Result<Self, BadDocuments> {
-        let mut named = BTreeMap::new();
-        for document in documents {
-            let name = name(&document);
-            if named.insert(name.clone(), pruned(document)).is_some() {
-                return Err(BadDocuments::Twice(name));
-            }
-        }
-        Ok(Self(named))
-    }
-
     /// The document of a kind and name; `None` where there is none.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)

@@ -11,6 +11,8 @@ mod failure;
 mod keys;
 mod proto;
 mod reach_vm;
+mod render;
+mod render_config;
 mod site;
 mod talos_secrets;
 
@@ -20,5 +22,6 @@ pub(crate) fn register(registry: Registry) -> Registry {
     registry
         .with(apply_config::ApplyConfig)
         .with(reach_vm::ReachVm)
+        .with(render_config::RenderConfig)
         .with(talos_secrets::TalosSecrets)
 }

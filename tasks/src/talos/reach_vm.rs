@@ -13,7 +13,8 @@ use super::client::{self, Client, Door};
 use super::connect::Identity;
 use super::cosi;
 use super::failure::{CallError, Machine};
-use super::site::{Deadline, Network, Node, Talos, api_port};
+use super::site::{Network, Node, Talos, api_port};
+use crate::duration::Span;
 
 /// See the [module documentation](self).
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub(super) struct Params {
     port: u16,
     /// How long one call may take.
     #[serde(default)]
-    call: Deadline,
+    call: Span,
 }
 
 /// What answered.

@@ -5,10 +5,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
-use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::failure::Machine;
 
@@ -170,57 +169,6 @@ impl JsonSchema for Prefix {
     }
 }
 
-/// How long one call may take, as `30s`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub(super) struct Deadline(pub(super) Duration);
-
-/// A text that is no duration.
-#[derive(Debug, thiserror::Error)]
-#[error("it is not a duration of the form 500ms, 30s, 5m or 1h")]
-pub(super) struct BadDeadline;
-
-impl Default for Deadline {
-    fn default() -> Self {
-        Self(Duration::from_secs(30))
-    }
-}
-
-impl TryFrom<String> for Deadline {
-    type Error = BadDeadline;
-
-    fn try_from(text: String) -> Result<Self, BadDeadline> {
-        let unit = text.find(|letter: char| letter.is_ascii_alphabetic()).ok_or(BadDeadline)?;
-        let (number, unit) = text.split_at(unit);
-        let number: f64 = number.parse().map_err(|_| BadDeadline)?;
-        let seconds = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(BadDeadline),
-        };
-        let duration = Duration::try_from_secs_f64(number * seconds).map_err(|_| BadDeadline)?;
-        if duration.is_zero() { Err(BadDeadline) } else { Ok(Self(duration)) }
-    }
-}
-
-impl From<Deadline> for String {
-    fn from(deadline: Deadline) -> Self {
-        format!("{}ms", deadline.0.as_millis())
-    }
-}
-
-impl JsonSchema for Deadline {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Deadline".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        String::json_schema(generator)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,15 +183,5 @@ mod tests {
         assert!(all.contains("192.0.2.1".parse().unwrap()));
         assert!("10.2.0.0/33".parse::<Prefix>().is_err());
         assert!("10.2.0.0".parse::<Prefix>().is_err());
-    }
-
-    #[test]
-    fn a_deadline_has_a_unit() {
-        let read = |text: &str| Deadline::try_from(text.to_owned()).map(|deadline| deadline.0);
-        assert_eq!(read("0.5s").unwrap(), Duration::from_millis(500));
-        assert_eq!(read("5m").unwrap(), Duration::from_mins(5));
-        assert!(read("30").is_err());
-        assert!(read("0s").is_err());
-        assert!(read("-1s").is_err());
     }
 }
