@@ -10,7 +10,7 @@ use super::{
     controlplane,
     disk::Disk,
     kubelet,
-    live::{Leave, Live, Stage},
+    live::{Leave, Live, Part, Stage},
     network::{Interface, META_KEY, Platform},
     rack::Rack,
     service::State,
@@ -249,13 +249,13 @@ async fn normal(rack: &Arc<Rack>, vmid: u32) {
 
 async fn clock(rack: &Rack, vmid: u32) {
     rack.sleep(CLOCK).await;
-    rack.change_live(vmid, |live| live.clock_set = true);
+    rack.change_live(vmid, |live| live.set(Part::Clock, true));
 }
 
 async fn containers(rack: &Rack, vmid: u32) {
     rack.sleep(CONTAINERS).await;
     rack.change_live(vmid, |live| {
-        live.cri = true;
+        live.set(Part::Containers, true);
         live.services.run("cri");
         live.services.check("cri", true, "");
         live.services.run("ext-qemu-guest-agent");
@@ -284,7 +284,7 @@ async fn normal_api(rack: &Arc<Rack>, vmid: u32, controller: bool) {
     let _servers = serve(rack, vmid, &tls, &app).await;
     rack.change_live(vmid, |live| {
         live.api = Some(app.clone());
-        live.trustd = controller;
+        live.set(Part::Trustd, controller);
         live.services.run("apid");
         live.services.check("apid", true, "");
         if controller {
@@ -316,7 +316,7 @@ async fn stage(rack: &Rack, vmid: u32) {
             } else {
                 &["apid", "kubelet"]
             };
-            live.clock_set && needed.iter().all(|id| live.services.is_up(id))
+            live.has(Part::Clock) && needed.iter().all(|id| live.services.is_up(id))
         })
     })
     .await;

@@ -8,6 +8,7 @@ use time::{Duration, OffsetDateTime};
 use super::{
     config::Authority,
     credentials,
+    live::Part,
     rack::{Fleet, Rack},
     tls,
 };
@@ -32,16 +33,16 @@ impl Cache {
         names: Vec<String>,
         make: impl FnOnce(&[String]) -> Option<Arc<ServerConfig>>,
     ) -> Option<Arc<ServerConfig>> {
-        let mut made = locked(&self.0);
+        let mut last = locked(&self.0);
         let now = OffsetDateTime::now_utc();
-        if let Some(known) = made.as_ref()
+        if let Some(known) = last.as_ref()
             && known.names == names
             && now - known.at < RENEWAL
         {
             return Some(Arc::clone(&known.config));
         }
         let config = make(&names)?;
-        *made = Some(Made { names, at: now, config: Arc::clone(&config) });
+        *last = Some(Made { names, at: now, config: Arc::clone(&config) });
         Some(config)
     }
 
@@ -85,10 +86,10 @@ pub(super) fn normal(rack: &Arc<Rack>, vmid: u32, signer: u32) -> Option<Tls> {
     let authority = rack.read(|fleet| fleet.config(signer)?.authority("machine.ca"))?;
     let rack = Arc::clone(rack);
     let cache = Cache(Mutex::new(None));
-    let make = move |names: &[String]| mutual(&authority, names);
-    cache.get(names(&rack, vmid), &make)?;
+    let sign = move |names: &[String]| mutual(&authority, names);
+    cache.get(names(&rack, vmid), &sign)?;
     Some(Arc::new(move || {
-        let made = cache.get(names(&rack, vmid), &make);
+        let made = cache.get(names(&rack, vmid), &sign);
         made.or_else(|| cache.last()).expect("a first certificate was made")
     }))
 }
@@ -106,7 +107,7 @@ pub(super) fn signer_for(fleet: &Fleet, vmid: u32) -> Option<u32> {
     let authority = own.authority("machine.ca")?;
     fleet.machines.iter().find_map(|(signer, machine)| {
         let live = &machine.power.as_ref()?.live;
-        let config = live.config.as_ref().filter(|_| live.trustd)?;
+        let config = live.config.as_ref().filter(|_| live.has(Part::Trustd))?;
         let same = config.authority("machine.ca")?.certificate == authority.certificate
             && config.text_at("machine.token") == own.text_at("machine.token");
         same.then_some(*signer)

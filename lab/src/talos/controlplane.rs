@@ -9,6 +9,7 @@ use super::{
     credentials,
     disk::{ETCDS, EtcdData},
     etcd::{Etcd, Member},
+    live::{Live, Part},
     rack::{Fleet, Rack},
     service::State,
 };
@@ -36,7 +37,7 @@ const LEASE: u64 = 15;
 
 /// Runs until the power goes.
 pub(super) async fn run(rack: &Arc<Rack>, vmid: u32) {
-    rack.when(|fleet| fleet.live(vmid).is_some_and(|live| live.cri)).await;
+    rack.when(|fleet| fleet.live(vmid).is_some_and(|live| live.has(Part::Containers))).await;
     let vips = rack.read(|fleet| fleet.config(vmid).map(|config| config.vips()));
     let shared = futures_util::future::join_all(
         vips.unwrap_or_default().into_iter().map(|vip| hold(rack, vmid, vip)),
@@ -55,21 +56,21 @@ async fn etcd(rack: &Rack, vmid: u32) {
             return removed(rack, vmid).await;
         }
         rack.change_live(vmid, |live| {
-            live.etcd = false;
+            live.set(Part::Etcd, false);
             live.services.set("etcd", State::Preparing, "Running pre state");
         });
         rack.when(|fleet| {
-            fleet.live(vmid).is_some_and(|live| live.bootstrap)
+            fleet.live(vmid).is_some_and(|live| live.has(Part::Bootstrap))
                 || fleet.joinable_etcd(vmid).is_some()
         })
         .await;
-        if rack.read(|fleet| fleet.live(vmid).is_some_and(|live| live.bootstrap)) {
+        if rack.read(|fleet| fleet.live(vmid).is_some_and(|live| live.has(Part::Bootstrap))) {
             rack.sleep(WRITE).await;
             rack.change(|fleet| found(rack, fleet, vmid));
         } else {
             tokio::select! {
                 () = rack.sleep(AGAIN) => rack.change(|fleet| join(rack, fleet, vmid)),
-                () = rack.when(|fleet| fleet.live(vmid).is_some_and(|live| live.bootstrap)) => {}
+                () = rack.when(|fleet| fleet.live(vmid).is_some_and(|live| live.has(Part::Bootstrap))) => {}
             }
         }
     }
@@ -95,7 +96,7 @@ fn found(rack: &Rack, fleet: &mut Fleet, vmid: u32) {
     let etcd = Etcd::new(credentials::fingerprint(&authority.certificate), first);
     write(rack, fleet, (vmid, member), etcd, Some("Bootstrap"));
     if let Some(live) = fleet.live_mut(vmid) {
-        live.bootstrap = false;
+        live.set(Part::Bootstrap, false);
     }
 }
 
@@ -143,7 +144,7 @@ async fn member(rack: &Rack, vmid: u32) {
     });
     rack.sleep(START).await;
     rack.change_live(vmid, |live| {
-        live.etcd = true;
+        live.set(Part::Etcd, true);
         live.services.run("etcd");
     });
     while rack.read(|fleet| is_learner(fleet, vmid)) {
@@ -159,10 +160,10 @@ async fn member(rack: &Rack, vmid: u32) {
 /// Ends a member whose data no cluster knows any more: the machine must be reset.
 async fn removed(rack: &Rack, vmid: u32) {
     rack.change_live(vmid, |live| {
-        live.etcd = false;
+        live.set(Part::Etcd, false);
         live.services.set("etcd", State::Finished, "the member has been permanently removed");
     });
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn is_learner(fleet: &Fleet, vmid: u32) -> bool {
@@ -186,7 +187,7 @@ fn promote(rack: &Rack, fleet: &mut Fleet, vmid: u32) {
 async fn health(rack: &Rack, vmid: u32) {
     loop {
         let (running, serving) = rack.read(|fleet| {
-            let running = fleet.live(vmid).is_some_and(|live| live.etcd);
+            let running = fleet.live(vmid).is_some_and(|live| live.has(Part::Etcd));
             (running, fleet.serving_etcd(vmid).is_some())
         });
         rack.change(|fleet| {
@@ -197,7 +198,7 @@ async fn health(rack: &Rack, vmid: u32) {
             }
         });
         rack.when(|fleet| {
-            let now = fleet.live(vmid).is_some_and(|live| live.etcd);
+            let now = fleet.live(vmid).is_some_and(|live| live.has(Part::Etcd));
             (now, fleet.serving_etcd(vmid).is_some()) != (running, serving)
                 || new_leader(fleet, vmid).is_some()
         })
@@ -230,15 +231,13 @@ async fn kubernetes(rack: &Rack, vmid: u32) {
         });
         let address = address.await;
         rack.sleep(STATIC_PODS).await;
-        let server = api_server(rack, vmid, address).await;
-        if server.is_none() {
+        if let Some(_server) = api_server(rack, vmid, address).await {
+            rack.change_live(vmid, |live| live.set(Part::Kubernetes, true));
+            rack.when(|fleet| fleet.serving_etcd(vmid).is_none()).await;
+        } else {
             rack.sleep(AGAIN).await;
-            continue;
         }
-        rack.change_live(vmid, |live| live.kubernetes = true);
-        rack.when(|fleet| fleet.serving_etcd(vmid).is_none()).await;
-        drop(server);
-        rack.change_live(vmid, |live| live.kubernetes = false);
+        rack.change_live(vmid, |live| live.set(Part::Kubernetes, false));
     }
 }
 
@@ -304,13 +303,15 @@ async fn serve_shared(rack: &Rack, vmid: u32, vip: IpAddr) {
     let lost = rack.when(|fleet| fleet.serving_etcd(vmid).is_none());
     let serve = async {
         loop {
-            rack.when(|fleet| fleet.live(vmid).is_some_and(|live| live.kubernetes)).await;
+            rack.when(|fleet| fleet.live(vmid).is_some_and(|live| live.has(Part::Kubernetes)))
+                .await;
             let server = api_server(rack, vmid, vip).await;
             if server.is_none() {
                 rack.sleep(AGAIN).await;
                 continue;
             }
-            rack.when(|fleet| fleet.live(vmid).is_some_and(|live| !live.kubernetes)).await;
+            rack.when(|fleet| fleet.live(vmid).is_some_and(|live| !live.has(Part::Kubernetes)))
+                .await;
         }
     };
     tokio::select! {

@@ -1,6 +1,6 @@
 //! Certificates of Talos machines, and the roles that client certificates carry.
 
-use std::net::IpAddr;
+use std::{fmt::Write as _, net::IpAddr};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -45,7 +45,7 @@ pub(super) fn private_key(pem: &str) -> Option<KeyPair> {
         PrivateKeyDer::Sec1(key) => pkcs8(key.secret_sec1_der()),
         PrivateKeyDer::Pkcs8(key) => key.secret_pkcs8_der().to_vec(),
         // RSA keys, and what later versions of the enum may hold, sign for no authority of Talos.
-        _ => return None,
+        PrivateKeyDer::Pkcs1(_) | _ => return None,
     };
     KeyPair::try_from(der).ok()
 }
@@ -80,7 +80,16 @@ pub(super) fn certificate(pem: &str) -> Option<CertificateDer<'static>> {
 /// A short name for an authority: the hex of its certificate's SHA-256.
 pub(super) fn fingerprint(pem: &str) -> String {
     let der = certificate(pem).map(|der| der.to_vec()).unwrap_or_default();
-    Sha256::digest(der).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(der))
+}
+
+/// Bytes in hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn parameters(names: &[String], validity: Duration) -> Result<CertificateParams, rcgen::Error> {
@@ -180,4 +189,45 @@ pub(super) fn is_for_clients_only(leaf: &CertificateDer<'_>) -> bool {
         && !usage.time_stamping
         && !usage.ocsp_signing
         && usage.other.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made with `openssl ecparam -name prime256v1 -genkey -noout`.
+    const SEC1: &str = "-----BEGIN EC PRIVATE KEY-----\n\
+        MHcCAQEEIPIpet2Rk4d9iTVBw0nUvJhYCPQnz3wrrSKJJYW9mHFCoAoGCCqGSM49\n\
+        AwEHoUQDQgAEsU4NVZ5lpgUdlca1HkJZbZPZWCKciRjV/X3Ww7xGFckO2Fn0j/Ca\n\
+        DqSK9nh7Q3VO5GbcKCJtU92Q8dIh5RIFiA==\n\
+        -----END EC PRIVATE KEY-----\n";
+
+    #[test]
+    fn keys_are_read_under_every_label() {
+        assert!(private_key(SEC1).is_some());
+        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let pem = key.serialize_pem().replace("PRIVATE KEY", "ED25519 PRIVATE KEY");
+        let read = private_key(&pem).unwrap();
+        assert_eq!(read.public_key_raw(), key.public_key_raw());
+        assert!(private_key("nothing").is_none());
+    }
+
+    #[test]
+    fn roles_are_organizations_and_purposes_are_exact() {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let mut params = parameters(&[], SERVER_VALIDITY).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages.push(KeyUsagePurpose::KeyCertSign);
+        let authority = Authority {
+            certificate: params.self_signed(&key).unwrap().pem(),
+            key: Some(key.serialize_pem()),
+        };
+        let (pem, _) = client(&authority, "me", "os:reader", SERVER_VALIDITY).unwrap();
+        let leaf = certificate(&pem).unwrap();
+        assert_eq!(roles(&leaf), ["os:reader"]);
+        assert!(is_for_clients_only(&leaf));
+        let server = server(&authority, &["cp".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        assert!(!is_for_clients_only(&server.certificate));
+        assert!(roles(&server.certificate).is_empty());
+    }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::credentials::hex;
 use crate::{image::Image, store::Changes};
 
 /// The collection of disks, by VM id.
@@ -57,5 +58,5 @@ fn digest(image: Option<&Image>) -> String {
     let meta: BTreeMap<u8, &[u8]> =
         image.meta.iter().map(|(key, value)| (*key, value.as_slice())).collect();
     let text = format!("{} {} {meta:?}", image.version, image.schematic);
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text))
 }

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use super::{
-    live::Live,
+    live::{Live, Part},
     rack::{Fleet, Rack},
     service::State,
 };
@@ -18,7 +18,7 @@ const DEFAULT_VERSION: &str = "v1.36.1";
 
 /// Runs until the power goes.
 pub(super) async fn run(rack: &Arc<Rack>, vmid: u32) {
-    rack.when(|fleet| fleet.live(vmid).is_some_and(|live| live.cri)).await;
+    rack.when(|fleet| fleet.live(vmid).is_some_and(|live| live.has(Part::Containers))).await;
     rack.change_live(vmid, |live| {
         live.services.set("kubelet", State::Preparing, "Running pre state");
     });
@@ -32,7 +32,7 @@ pub(super) async fn run(rack: &Arc<Rack>, vmid: u32) {
     let cluster = rack.until(|fleet| cluster_for(fleet, vmid)).await;
     let Some(facts) = rack.read(|fleet| facts(fleet, vmid)) else { return };
     let _kubelet = rack.kubernetes.cluster(&cluster).kubelet(facts);
-    rack.change_live(vmid, |live| live.kubelet = true);
+    rack.change_live(vmid, |live| live.set(Part::Kubelet, true));
     std::future::pending::<()>().await;
 }
 
@@ -45,7 +45,7 @@ fn cluster_for(fleet: &Fleet, vmid: u32) -> Option<String> {
     let authority = config.authority("cluster.ca")?.certificate;
     fleet.machines.iter().find_map(|(other, machine)| {
         let live = &machine.power.as_ref()?.live;
-        let theirs = live.config.as_ref().filter(|_| live.kubernetes)?;
+        let theirs = live.config.as_ref().filter(|_| live.has(Part::Kubernetes))?;
         // KubePrism reaches the machine's own API server without the endpoint.
         let reached = *other == vmid
             || match address {

@@ -1,6 +1,11 @@
 //! What a machine is while it has power.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    sync::Arc,
+};
 
 use axum::Router;
 use serde::Serialize;
@@ -50,6 +55,25 @@ impl fmt::Display for Stage {
     }
 }
 
+/// Something that a machine has reached since it booted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    /// Containers can run.
+    Containers,
+    /// The clock was set.
+    Clock,
+    /// It signs certificates for workers.
+    Trustd,
+    /// A bootstrap was asked for and has not been written yet.
+    Bootstrap,
+    /// Its etcd member runs.
+    Etcd,
+    /// Its API server serves.
+    Kubernetes,
+    /// Its kubelet has registered.
+    Kubelet,
+}
+
 /// How a machine goes down by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leave {
@@ -78,22 +102,10 @@ pub(super) struct Live {
     pub(super) config: Option<Arc<Config>>,
     /// The services that were started.
     pub(super) services: Services,
-    /// Whether containers can run.
-    pub(super) cri: bool,
-    /// Whether the clock was set.
-    pub(super) clock_set: bool,
-    /// Whether it signs certificates for workers.
-    pub(super) trustd: bool,
+    /// What has been reached.
+    parts: BTreeSet<Part>,
     /// The API of normal mode, for requests that other machines forward.
     pub(super) api: Option<Router>,
-    /// A bootstrap was asked for and has not been written yet.
-    pub(super) bootstrap: bool,
-    /// Whether its etcd member runs.
-    pub(super) etcd: bool,
-    /// Whether its API server serves.
-    pub(super) kubernetes: bool,
-    /// Whether its kubelet has registered.
-    pub(super) kubelet: bool,
     /// The shared addresses that it holds.
     pub(super) vips: Vec<IpAddr>,
     /// Goes down.
@@ -116,18 +128,26 @@ impl Live {
             hostname: String::new(),
             config: None,
             services: Services::default(),
-            cri: false,
-            clock_set: false,
-            trustd: false,
+            parts: BTreeSet::new(),
             api: None,
-            bootstrap: false,
-            etcd: false,
-            kubernetes: false,
-            kubelet: false,
             vips: Vec::new(),
             leave: None,
             trials: 0,
             seen: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it has reached something.
+    pub(super) fn has(&self, part: Part) -> bool {
+        self.parts.contains(&part)
+    }
+
+    /// It has reached something, or lost it.
+    pub(super) fn set(&mut self, part: Part, reached: bool) {
+        if reached {
+            self.parts.insert(part);
+        } else {
+            self.parts.remove(&part);
         }
     }
 

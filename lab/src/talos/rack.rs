@@ -13,7 +13,7 @@ use super::{
     credentials,
     disk::{DISKS, Disk, ETCDS},
     etcd::{Etcd, Member},
-    live::Live,
+    live::{Live, Part},
     machines::Hardware,
     release::Release,
 };
@@ -82,7 +82,7 @@ impl Fleet {
 
     /// Whether a member's process runs.
     pub(super) fn runs(&self, member: &Member) -> bool {
-        self.live(member.vmid).is_some_and(|live| live.etcd)
+        self.live(member.vmid).is_some_and(|live| live.has(Part::Etcd))
             && self
                 .machines
                 .get(&member.vmid)
@@ -99,7 +99,7 @@ impl Fleet {
     /// The etcd cluster of a machine if it serves: the member runs and there is a quorum.
     pub(super) fn serving_etcd(&self, vmid: u32) -> Option<&Etcd> {
         let etcd = self.etcd_of(vmid)?;
-        let runs = self.live(vmid).is_some_and(|live| live.etcd);
+        let runs = self.live(vmid).is_some_and(|live| live.has(Part::Etcd));
         (runs && etcd.has_quorum(|member| self.runs(member))).then_some(etcd)
     }
 

@@ -20,7 +20,7 @@ pub(super) fn maintenance(identity: Identity) -> Result<Arc<ServerConfig>, rustl
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth();
-    finish(builder.with_single_cert(vec![identity.certificate], identity.key)?)
+    builder.with_single_cert(vec![identity.certificate], identity.key).map(finish)
 }
 
 /// Only clients of the machine authority may speak.
@@ -38,14 +38,14 @@ pub(super) fn mutual(
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(Arc::new(ClientsOnly(verifier)));
-    finish(builder.with_single_cert(vec![identity.certificate], identity.key)?)
+    builder.with_single_cert(vec![identity.certificate], identity.key).map(finish)
 }
 
-fn finish(mut config: ServerConfig) -> Result<Arc<ServerConfig>, rustls::Error> {
+fn finish(mut config: ServerConfig) -> Arc<ServerConfig> {
     config.alpn_protocols = vec![b"h2".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
+    Arc::new(config)
 }
 
 /// Refuses certificates that serve any other purpose than a client's.

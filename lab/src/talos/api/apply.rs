@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long a configuration is tried by default.
-const TRIAL: Duration = Duration::from_secs(60);
+const TRIAL: Duration = Duration::from_mins(1);
 const WITHOUT_REBOOT: &str = "Applied configuration without a reboot";
 const WITH_REBOOT: &str = "Applied configuration with a reboot";
 
@@ -56,10 +56,8 @@ impl Api {
                     .try_mode_timeout
                     .and_then(|timeout| Duration::try_from(timeout).ok())
                     .unwrap_or(TRIAL);
-                plan.details.push_str(&format!(
-                    "\nThe config is applied in 'try' mode and will be automatically reverted back in {}",
-                    go_duration(trial)
-                ));
+                plan.details.push_str("\nThe config is applied in 'try' mode and will be automatically reverted back in ");
+                plan.details.push_str(&go_duration(trial));
                 self.use_config(&plan.config);
                 self.revert_after(trial, plan.current.clone());
             }

@@ -5,6 +5,7 @@ use tonic::Status;
 use super::Api;
 use crate::talos::{
     etcd::{Etcd, Member},
+    live::Part,
     wire::machine::{
         EtcdAlarm, EtcdAlarmListResponse, EtcdMember, EtcdMemberListResponse, EtcdMemberStatus,
         EtcdMembers, EtcdStatus, EtcdStatusResponse,
@@ -40,7 +41,7 @@ impl Api {
         self.look(|fleet, machine, live| {
             let known = fleet
                 .etcd_of(self.vmid)
-                .filter(|_| live.etcd)
+                .filter(|_| live.has(Part::Etcd))
                 .ok_or_else(|| Status::unknown(format!("failed to query etcd status: {NOBODY}")))?;
             let id = machine.disk.etcd.as_ref().map_or(0, |data| data.member);
             let leader = known.leader_among(|one| fleet.runs(one));

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Api, Replies, access, kubeconfig, replies};
 use crate::talos::{
     boot,
-    live::Leave,
+    live::{Leave, Part},
     wire::{
         common::Data,
         machine::{
@@ -136,7 +136,7 @@ impl Api {
     /// Has a new etcd cluster made; the data are on the disk a little later.
     fn bootstrap_etcd(&self) -> Result<(), Status> {
         let minor = self.look(|_, machine, live| {
-            if live.cri {
+            if live.has(Part::Containers) {
                 Ok(machine.release().minor())
             } else {
                 Err(Status::failed_precondition("bootstrap is not available yet"))
@@ -162,13 +162,13 @@ impl Api {
                     "etcd is not configured, bootstrap is not possible",
                 ));
             }
-            if !power.live.clock_set {
+            if !power.live.has(Part::Clock) {
                 return Err(Status::failed_precondition("time is not in sync yet"));
             }
             if data {
                 return Err(Status::already_exists("etcd data directory is not empty"));
             }
-            power.live.bootstrap = true;
+            power.live.set(Part::Bootstrap, true);
             Ok(())
         })
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::specs;
 use crate::talos::{
-    live::{Live, Stage},
+    live::{Live, Part, Stage},
     rack::{Fleet, Machine},
     release::Release,
     service::timestamp,
@@ -234,7 +234,7 @@ fn items(kind: &Kind, fleet: &Fleet, machine: &Machine, live: &Live) -> Vec<Item
         )],
         "SystemInformations.hardware.talos.dev" => vec![hardware(machine)],
         "TimeStatuses.v1alpha1.talos.dev" => {
-            let synced = live.clock_set || live.stage == Stage::Maintenance;
+            let synced = live.has(Part::Clock) || live.stage == Stage::Maintenance;
             let spec = json!({"synced": synced, "epoch": 0, "syncDisabled": false});
             vec![Item::new("node", &spec).proto(&specs::Time { synced })]
         }
@@ -276,7 +276,7 @@ fn configured(kind: &Kind, fleet: &Fleet, machine: &Machine, live: &Live) -> Vec
                 "nodename": live.hostname, "hostnameVersion": "1", "skipNodeRegistration": false,
             }),
         )],
-        "EtcdMembers.etcd.talos.dev" if live.etcd => {
+        "EtcdMembers.etcd.talos.dev" if live.has(Part::Etcd) => {
             let member = machine.disk.etcd.as_ref().map(|data| format!("{:016x}", data.member));
             member.map(|id| Item::new("local", &json!({"memberID": id}))).into_iter().collect()
         }
@@ -412,7 +412,7 @@ fn unmet(live: &Live) -> Vec<(&'static str, String)> {
     if !matches!(live.stage, Stage::Booting | Stage::Running) {
         return unmet;
     }
-    if !live.clock_set {
+    if !live.has(Part::Clock) {
         unmet.push(("time", "time is not synced".to_owned()));
     }
     let controller: &[&str] = &["apid", "machined", "kubelet", "etcd", "trustd"];
@@ -421,7 +421,7 @@ fn unmet(live: &Live) -> Vec<(&'static str, String)> {
     if !problems.is_empty() {
         unmet.push(("services", problems.join(", ")));
     }
-    if live.config.is_some() && !live.kubelet {
+    if live.config.is_some() && !live.has(Part::Kubelet) {
         let name = &live.hostname;
         unmet.push(("nodeReady", format!("node \"{name}\" status is not available yet")));
     }

@@ -5,7 +5,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, SignatureAlgorithm,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use crate::talos::{config::Authority, credentials};
 
@@ -53,7 +53,6 @@ impl Bundle {
     pub(super) fn client(&self, role: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let year = time::Duration::days(365);
         let (certificate, key) = credentials::client(&self.os, "", role, year).unwrap();
-        use rustls_pki_types::pem::PemObject as _;
         (
             CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap(),
             PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),

@@ -36,7 +36,8 @@ struct Room {
     machines: Machines,
     bundle: Bundle,
     folder: tempfile::TempDir,
-    _guard: TcpListener,
+    #[allow(dead_code, reason = "keeps other worlds off the octet")]
+    guard: TcpListener,
 }
 
 impl Room {
@@ -50,12 +51,12 @@ impl Room {
         let bundle = Bundle::new(octet);
         let world = world(octet, &folder);
         let machines = Machines::open(world.clone(), Kubernetes::open(world.clone())).unwrap();
-        Self { world, machines, bundle, folder, _guard: guard }
+        Self { world, machines, bundle, folder, guard }
     }
 
     /// Cuts the power of everything and opens the world again.
     async fn power_cut(self) -> Self {
-        let Self { world: before, machines, bundle, folder, _guard } = self;
+        let Self { world: before, machines, bundle, folder, guard } = self;
         for vmid in machines.status().iter().map(|one| one.vmid) {
             machines.power_off(vmid);
         }
@@ -72,7 +73,7 @@ impl Room {
         };
         let world = with_store(bundle.octet, &folder, store);
         let machines = Machines::open(world.clone(), Kubernetes::open(world.clone())).unwrap();
-        Self { world, machines, bundle, folder, _guard }
+        Self { world, machines, bundle, folder, guard }
     }
 
     fn at(&self, third: u8, fourth: u8) -> SocketAddr {
