@@ -8,7 +8,43 @@ pub struct Graph {
     instances: u32,
 }
 
+/// A graph, and what became of the numbers that its edges were given in.
+#[derive(Debug, Clone)]
+pub struct Numbered {
+    /// The graph.
+    pub graph: Graph,
+    /// The new number of each old one.
+    pub number: Vec<u32>,
+}
+
+/// Vertices that need each other, each the next one and the last one the first; old numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cycle(pub Vec<u32>);
+
 impl Graph {
+    /// Joins vertices by edges of (needed, needing).
+    ///
+    /// # Errors
+    ///
+    /// The vertices that form a cycle.
+    pub fn new(
+        instances: usize,
+        barriers: usize,
+        edges: &[(u32, u32)],
+    ) -> Result<Numbered, Vec<Cycle>> {
+        let vertices = instances + barriers;
+        let mut graph = Self {
+            parents: vec![Vec::new(); vertices],
+            children: vec![Vec::new(); vertices],
+            instances: u32::try_from(instances).expect("a graph is small"),
+        };
+        for (parent, child) in edges {
+            graph.parents[*child as usize].push(*parent);
+            graph.children[*parent as usize].push(*child);
+        }
+        Ok(Numbered { graph, number: (0..).take(vertices).collect() })
+    }
+
     /// How many vertices are instances.
     #[must_use]
     pub fn instances(&self) -> u32 {
