@@ -3,6 +3,7 @@
 //! Nothing is asked of the world before its intent is durable, and an error of a probe never
 //! leads to an apply.
 
+pub(crate) mod glance;
 mod settle;
 mod stopped;
 mod success;

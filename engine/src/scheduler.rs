@@ -100,6 +100,7 @@ pub struct Scheduler<'g> {
     /// The failed instances behind a vertex that cannot start.
     blockers: Vec<Vec<Instance>>,
     passive: Vec<bool>,
+    denied: Vec<Instance>,
     finally: Vec<bool>,
     /// How many vertices that are not `finally` have not ended.
     others: usize,
@@ -128,6 +129,7 @@ impl<'g> Scheduler<'g> {
             left,
             blockers: vec![Vec::new(); graph.len()],
             passive,
+            denied: Vec::new(),
             finally,
             others: graph.len() - last,
             busy: 0,
@@ -139,6 +141,12 @@ impl<'g> Scheduler<'g> {
             halted: false,
             stopped: false,
         }
+    }
+
+    /// Blocks what needs a passive instance, since that does not hold. To be said before
+    /// [`Scheduler::begin`].
+    pub fn deny(&mut self, instance: Instance) {
+        self.denied.push(instance);
     }
 
     /// The first commands.
@@ -330,8 +338,9 @@ impl<'g> Scheduler<'g> {
         commands: &mut Vec<Command>,
     ) {
         let passive = self.passive.get(vertex as usize).copied().unwrap_or(true);
-        let blockers = std::mem::take(&mut self.blockers[vertex as usize]);
+        let mut blockers = std::mem::take(&mut self.blockers[vertex as usize]);
         if passive {
+            blockers.extend(self.denied.iter().filter(|denied| denied.0 == vertex));
             ended.push((vertex, blockers));
         } else if blockers.is_empty() {
             self.enqueue(vertex);

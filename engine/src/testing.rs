@@ -7,10 +7,12 @@ mod build;
 mod contract;
 mod power;
 mod store;
+mod sweep;
 mod world;
 
 pub use build::{Sketch, execute, options, workflow};
 pub use contract::store_keeps_its_contract;
 pub use power::Power;
 pub use store::MemoryStore;
+pub use sweep::Stage;
 pub use world::{Reaction, Simulated, Witness, World};

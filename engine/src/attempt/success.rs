@@ -8,10 +8,11 @@ use crate::event::{Body, Done, Facts, Origin, Outcome, Success};
 use crate::failure::Failure;
 use crate::id::{Generation, Token};
 use crate::journal::SecretWrite;
-use crate::kind::{Effect, Mark, Retry};
+use crate::kind::{Effect, Mark};
 use crate::registry::AnyVerdict;
 use crate::runner::desk::Entry;
-use crate::secret::{Secret, Secrets};
+use crate::runner::values::{Given, given_by_ledger};
+use crate::secret::Secrets;
 
 use super::{Broke, Finished, Work, millis};
 
@@ -90,22 +91,9 @@ impl Work<'_> {
             let outputs = Value::Object(serde_json::Map::new());
             return Ok(Basis { outputs, secrets: Secrets::new(), mark: None, drift });
         };
-        let mut secrets = Secrets::new();
-        for name in recorded.secrets.keys() {
-            secrets.insert(name.clone(), self.from_vault(name)?);
-        }
-        Ok(Basis { outputs: recorded.outputs.clone(), secrets, mark: None, drift })
-    }
-
-    fn from_vault(&self, name: &str) -> Result<Secret<Value>, Failure> {
-        self.lent.vault.secret(&self.def.name, name)?.ok_or_else(|| {
-            Failure::new(
-                "vault::missing",
-                format!("the vault does not hold `{name}` of `{}`", self.def.name),
-                Retry::Human,
-            )
-            .with_help("put back the vault that belongs to this state")
-        })
+        let Given { outputs, secrets } =
+            given_by_ledger(&self.def.name, recorded, &*self.lent.vault)?;
+        Ok(Basis { outputs, secrets, mark: None, drift })
     }
 
     /// The digests of all secrets, and those that the vault does not hold yet.

@@ -122,7 +122,20 @@ impl<'r> Session<'r> {
         }
     }
 
+    /// What needs this instance is blocked by it, although it does not run.
+    pub(super) fn deny(&mut self, instance: Instance) {
+        self.scheduler.deny(instance);
+    }
+
+    /// Whether the user asks to stop.
+    pub(super) fn is_stopped(&self) -> bool {
+        *self.stop.borrow() != Stop::No
+    }
+
     pub(super) async fn run(&mut self) -> Result<Summary, RunError> {
+        let mut events = Vec::new();
+        self.take_stop(&mut events);
+        self.scheduler.on(events);
         let commands = self.scheduler.begin();
         self.obey(commands);
         loop {

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::id::Instance;
+use crate::failure::Failure;
+use crate::id::{Instance, InstanceName};
+use crate::journal::Vault;
+use crate::kind::Retry;
+use crate::ledger::Recorded;
 use crate::secret::{Secret, Secrets};
 use crate::workflow::{Produced, Resolved, Unresolved, Values, Workflow};
 
@@ -47,6 +51,31 @@ impl Values for Board {
             .as_ref()
             .map(|given| Produced { outputs: &given.outputs, secrets: &given.secrets })
     }
+}
+
+/// What the ledger says that an instance has produced.
+///
+/// # Errors
+///
+/// The vault cannot be read, or lacks one of its secrets.
+pub(crate) fn given_by_ledger(
+    name: &InstanceName,
+    recorded: &Recorded,
+    vault: &dyn Vault,
+) -> Result<Given, Failure> {
+    let mut secrets = Secrets::new();
+    for secret in recorded.secrets.keys() {
+        let value = vault.secret(name, secret)?.ok_or_else(|| {
+            Failure::new(
+                "vault::missing",
+                format!("the vault does not hold `{secret}` of `{name}`"),
+                Retry::Human,
+            )
+            .with_help("put back the vault that belongs to this state")
+        })?;
+        secrets.insert(secret.clone(), value);
+    }
+    Ok(Given { outputs: recorded.outputs.clone(), secrets })
 }
 
 /// The declared outputs of a skipped instance: all null.

@@ -120,7 +120,11 @@ impl Session<'_> {
         Token(hosts.iter().map(part).collect())
     }
 
-    fn unresolved(&self, instance: Instance, unresolved: Unresolved) -> Failure {
+    pub(in crate::runner) fn unresolved(
+        &self,
+        instance: Instance,
+        unresolved: Unresolved,
+    ) -> Failure {
         match unresolved {
             Unresolved::Failed(failure) => self.lent.redactor.redact_failure(failure),
             Unresolved::Unknown(of) => Failure::new(
