@@ -7,7 +7,7 @@ use flow_engine::event::{RunStarted, SelectionArgs};
 use flow_engine::journal::Vault;
 use flow_engine::report::Reporter;
 use flow_engine::runner::{Confirm, Options, Run, RunError, Selected, Summary};
-use flow_engine::workflow::{Selection, Workflow};
+use flow_engine::workflow::Workflow;
 use flow_engine::{RunId, Seq, SiteContext, Stop};
 use flow_state::{Begin, EventStore, Site, SiteDir, SiteVault, StateError, VaultPlace};
 use sha2::{Digest, Sha256};
@@ -77,9 +77,9 @@ pub(crate) fn vault(dir: &SiteDir, site: &SiteAt) -> Arc<SiteVault> {
 pub(crate) fn command_line() -> String {
     let mut arguments = std::env::args();
     let program = arguments.next().unwrap_or_default();
-    let program = std::path::Path::new(&program).file_name().map_or("flow".into(), |name| {
-        name.to_string_lossy().into_owned()
-    });
+    let program = std::path::Path::new(&program)
+        .file_name()
+        .map_or("flow".into(), |name| name.to_string_lossy().into_owned());
     std::iter::once(program).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
@@ -95,8 +95,7 @@ impl Execute<'_> {
         let beside = lab::start(self.site, &self.how.lab)?;
         let workflow = Arc::new(workflow::load(self.asset, self.site, self.set.clone())?);
         let ledger = opened.ledger(&workflow.name).map_err(state)?;
-        let selection = Selection::of(&workflow, &self.selection)
-            .map_err(|error| Abort::new(Exit::Usage, error))?;
+        let selection = Selected::all(&workflow);
         let vault = vault(&dir, self.site);
         let begin = Begin {
             workflow: workflow.name.clone(),
@@ -109,7 +108,7 @@ impl Execute<'_> {
         self.introduce(&workflow, &beside, store.run(), &selection);
         let run = Run {
             ledger,
-            selected: selected(&selection),
+            selected: selection.clone(),
             site: Arc::new(self.context()),
             store: Arc::clone(&store) as Arc<_>,
             vault: Arc::new(vault.of(&workflow.name)) as Arc<dyn Vault>,
@@ -118,7 +117,8 @@ impl Execute<'_> {
         };
         let mut signals = Signals::listen()?;
         let number = store.run();
-        let mut reporter = Logged::new(dir, number, workflow.names(), self.reporter(&workflow, &selection));
+        let mut reporter =
+            Logged::new(dir, number, workflow.names(), self.reporter(&workflow, &selection));
         let summary = supervise(run, &mut reporter, &mut signals).await;
         reporter.close();
         let summary = summary?;
@@ -167,24 +167,17 @@ impl Execute<'_> {
         Some(Arc::new(move || Box::pin(std::future::ready(ask(terminal, &name)))))
     }
 
-    fn introduce(
-        &self,
-        workflow: &Workflow,
-        beside: &Beside,
-        run: RunId,
-        selection: &Selection,
-    ) {
+    fn introduce(&self, workflow: &Workflow, beside: &Beside, run: RunId, selection: &Selected) {
         if let Some(banner) = beside.banner(self.site, &self.how.lab) {
             self.terminal.say(banner);
         }
         let (tasks, instances) = (workflow.tasks.len(), selection.run.len());
         let (name, site) = (&workflow.name, &self.site.site.name);
-        self.terminal.say(format!(
-            "{name:<10} on {site}, run {run}: {tasks} tasks, {instances} instances"
-        ));
+        self.terminal
+            .say(format!("{name:<10} on {site}, run {run}: {tasks} tasks, {instances} instances"));
     }
 
-    fn reporter(&self, workflow: &Arc<Workflow>, selection: &Selection) -> Box<dyn Shown> {
+    fn reporter(&self, workflow: &Arc<Workflow>, selection: &Selected) -> Box<dyn Shown> {
         let (terminal, workflow) = (self.terminal, Arc::clone(workflow));
         if terminal.json {
             return Box::new(Stream::new(terminal, workflow));
@@ -211,16 +204,6 @@ impl Shown for Stream {}
 impl Shown for Live {
     fn close(&mut self) {
         Live::close(self);
-    }
-}
-
-fn selected(selection: &Selection) -> Selected {
-    Selected {
-        run: selection.run.clone(),
-        verify: selection.verify.clone(),
-        skip: selection.skip.clone(),
-        force: selection.force.clone(),
-        redo: selection.redo.clone(),
     }
 }
 

@@ -32,8 +32,7 @@ impl Signals {
     /// The operating system refuses.
     pub(crate) fn listen() -> Result<Self, Abort> {
         let on = |kind| {
-            signal(kind)
-                .map_err(|error| Abort::io(Exit::Bug, "signals cannot be received", error))
+            signal(kind).map_err(|error| Abort::io(Exit::Bug, "signals cannot be received", error))
         };
         Ok(Self {
             interrupt: on(SignalKind::interrupt())?,
