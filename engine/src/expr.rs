@@ -33,6 +33,13 @@ impl Template {
         Self { compiled, bound: bound.into() }
     }
 
+    /// A value without expressions.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn literal(raw: Value) -> Self {
+        let compiled = Compiled::new(raw.clone(), raw, Vec::new());
+        Self { compiled: Arc::new(compiled), bound: Arc::default() }
+    }
+
     /// The value as written.
     #[must_use]
     pub fn raw(&self) -> &Value {
