@@ -84,6 +84,7 @@ pub(super) const HOST: i32 = 254;
 pub(super) const PERMANENT: u32 = 128;
 
 /// `network.StatusSpec`.
+#[allow(clippy::struct_excessive_bools, reason = "the message has four")]
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct NetworkStatus {
     #[prost(bool, tag = "1")]
