@@ -142,9 +142,16 @@ impl Tx<'_> {
         self.objects.revision
     }
 
-    /// Whether the transaction changed an object so far.
-    pub(crate) fn has_changes(&self) -> bool {
-        !self.undo.is_empty()
+    /// Every resource that has objects.
+    pub(crate) fn resources(&self) -> Vec<String> {
+        self.objects.tables.iter().filter(|(_, t)| !t.is_empty()).map(|(r, _)| r.clone()).collect()
+    }
+
+    /// Every resource that has objects and is not a built-in one.
+    pub(crate) fn custom_resources(&self) -> Vec<String> {
+        let mut all = self.resources();
+        all.retain(|r| !super::registry::is_built_in_group(r.split('/').next().unwrap_or_default()));
+        all
     }
 
     /// Counts a write that a client asked for; the object is `GROUP/RESOURCE/NAMESPACE/NAME`.

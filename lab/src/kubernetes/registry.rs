@@ -234,13 +234,7 @@ pub(crate) fn find_resource(view: &dyn View, resource: &str) -> Option<ResourceT
     types_of_crd(&crd).into_iter().next()
 }
 
-/// Whether some type of the group is served.
-pub(crate) fn is_group(view: &dyn View, group: &str) -> bool {
-    BUILT_IN.iter().any(|r| r.0 == group)
-        || view.list(CRDS).iter().any(|c| text(c, "/spec/group") == group && is_true(c, "Established"))
-}
-
 /// Whether the group is one of the built-in ones.
 pub(crate) fn is_built_in_group(group: &str) -> bool {
-    BUILT_IN.iter().any(|r| r.0 == group)
+    group == "core" || group == "lab" || BUILT_IN.iter().any(|r| r.0 == group)
 }
