@@ -1,0 +1,299 @@
+//! What every kind must bear, tried in real lab worlds with real faults: see [`conforms`].
+//!
+//! A [`Case`] says which kind, and prepares one world in which it can start: the earlier kinds run
+//! once, the lab stops, and every variant gets a copy of that folder on the same addresses.
+//!
+//! ```ignore
+//! #[tokio::test]
+//! async fn conforms_to_the_contract() {
+//!     conforms(&Case::new(CreateVm), async |world| {
+//!         let token = made_token(world).await; // what an earlier kind made
+//!         json!({ "api": world.https(10, 8006), "call": "0.5s", … })
+//!     })
+//!     .await;
+//! }
+//! ```
+
+mod bench;
+mod trial;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use flow_engine::{AnyKind, Effect, Retry};
+use flow_lab::Count;
+use serde_json::Value;
+
+pub(crate) use bench::Laboratory;
+use bench::{Bench, Seen};
+use trial::{Reached, Trial};
+
+/// How often a kind may be tried after a fault until it must have reached its goal.
+const ATTEMPTS: usize = 4;
+/// What can happen to any call.
+const FAULTS: [&str; 4] = ["5xx", "reset", "hang", "malformed"];
+/// What can happen to a call that changes something, on top.
+const LOST: &str = "reply-lost";
+/// Verbs that must not happen twice to one object.
+const MAKING: [&str; 2] = ["create", "Bootstrap"];
+
+/// A kind, and how it is to be tried.
+pub(crate) struct Case {
+    kind: Box<dyn AnyKind>,
+    tree: BTreeMap<String, Vec<u8>>,
+    limit: Duration,
+    fresh: Fresh,
+    unstable: Vec<&'static str>,
+    read_faults: bool,
+}
+
+/// What a probe says of the prepared world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fresh {
+    /// Nothing is there yet.
+    Absent,
+    /// It is there and differs.
+    Drifted,
+}
+
+impl Case {
+    /// A kind whose thing is absent in the prepared world.
+    pub(crate) fn new(kind: impl AnyKind) -> Self {
+        Self {
+            kind: Box::new(kind),
+            tree: BTreeMap::new(),
+            limit: Duration::from_secs(20),
+            fresh: Fresh::Absent,
+            unstable: Vec::new(),
+            read_faults: true,
+        }
+    }
+
+    /// The tree that the lab's git server serves.
+    pub(crate) fn tree(mut self, tree: BTreeMap<String, Vec<u8>>) -> Self {
+        self.tree = tree;
+        self
+    }
+
+    /// How long one attempt (probe, apply, settle) may take; 20 s if nothing is said.
+    pub(crate) fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// In the prepared world the thing is there and differs.
+    pub(crate) fn drifted(mut self) -> Self {
+        self.fresh = Fresh::Drifted;
+        self
+    }
+
+    /// Outputs that differ from world to world, and are not compared.
+    pub(crate) fn unstable(mut self, outputs: &[&'static str]) -> Self {
+        self.unstable = outputs.to_vec();
+        self
+    }
+
+    /// Tries faults on calls that change something only, where a kind makes very many calls.
+    pub(crate) fn faults_on_writes_only(mut self) -> Self {
+        self.read_faults = false;
+        self
+    }
+
+    fn comparable(&self, outputs: &Value) -> Value {
+        let mut outputs = outputs.clone();
+        if let Some(fields) = outputs.as_object_mut() {
+            fields.retain(|name, _| !self.unstable.contains(&name.as_str()));
+        }
+        outputs
+    }
+}
+
+/// Tries a kind; panics with the broken rule.
+///
+/// `prepare` gets a fresh running world, makes in it what the kind needs, and returns the params;
+/// let their deadline of a call be short. It runs once. What is checked:
+///
+/// * a fresh world is absent (or drifted); a probe changes nothing;
+/// * one attempt (probe, apply, probe until satisfied) reaches the goal; another one changes
+///   nothing and finds the same outputs; a second apply is harmless;
+/// * a thing with a handle exists as the probe marked it, is gone after `destroy`, which can be
+///   repeated, and is then absent;
+/// * for each call made, each fault ends in a failure worth retrying within the limit, never in a
+///   wrong verdict, and a later attempt reaches the same outputs without making anything twice.
+///
+/// A gate has no apply: it is satisfied in the prepared world and bears the same faults.
+pub(crate) async fn conforms(case: &Case, prepare: impl AsyncFnOnce(&Laboratory) -> Value) {
+    let bench = Bench::prepare(case.tree.clone(), prepare).await;
+    let gate = case.kind.effect(&bench.params) == Ok(Effect::Gate);
+    let sound = if gate { gate_passes(case, &bench).await } else { makes(case, &bench).await };
+    for variant in variants(case, &sound.calls) {
+        survives(case, &bench, &sound, &variant).await;
+    }
+}
+
+/// A run without faults: what the others are compared with.
+struct Sound {
+    outputs: Value,
+    calls: Vec<Seen>,
+    counts: Vec<Count>,
+}
+
+async fn gate_passes(case: &Case, bench: &Bench) -> Sound {
+    let world = bench.world();
+    let trial = Trial::new(&*case.kind, &world, bench);
+    let before = world.counts();
+    let reached = trial.attempt(case.limit).await.expect("a gate passes in its prepared world");
+    assert_eq!(world.counts(), before, "a gate changes nothing");
+    assert_eq!(world.writes(), Vec::<String>::new(), "a gate asks for no change");
+    Sound { outputs: reached.outputs, calls: world.calls(), counts: before }
+}
+
+async fn makes(case: &Case, bench: &Bench) -> Sound {
+    let world = bench.world();
+    let trial = Trial::new(&*case.kind, &world, bench);
+    let before = world.counts();
+    let fresh = trial.probe().await.expect("a probe of the prepared world answers");
+    assert_eq!(trial::fresh(&fresh), Some(case.fresh), "of the prepared world a probe says this");
+    assert_eq!(world.counts(), before, "a probe changes nothing");
+    assert_eq!(world.writes(), Vec::<String>::new(), "a probe asks for no change");
+
+    let reached = trial.attempt(case.limit).await.expect("an attempt without faults succeeds");
+    let (calls, counts) = (world.calls(), world.counts());
+
+    let again = trial.attempt(case.limit).await.expect("another attempt succeeds");
+    assert_eq!(again.outputs, reached.outputs, "another attempt finds the same");
+    assert_eq!(world.counts(), counts, "another attempt changes nothing");
+
+    applies_twice(case, &trial, &reached).await;
+    assert_made_once(&counts, &world.counts(), "a second apply");
+    handle_is_true(case, &trial, &reached).await;
+    Sound { outputs: case.comparable(&reached.outputs), calls, counts }
+}
+
+/// A `converge` bears a second apply; a `once` need not accept it, but must not suffer from it.
+async fn applies_twice(case: &Case, trial: &Trial<'_>, reached: &Reached) {
+    let second = trial.apply(case.limit).await;
+    match trial.effect() {
+        Effect::Converge | Effect::Action | Effect::Gate => {
+            second.expect("a second apply is accepted");
+        }
+        // Refusing is as good as doing nothing.
+        Effect::Once => drop(second),
+    }
+    if trial.effect() != Effect::Action {
+        let after = trial.settle(case.limit).await.expect("a second apply is harmless");
+        assert_eq!(after.outputs, reached.outputs, "a second apply leaves the same");
+    }
+}
+
+async fn handle_is_true(case: &Case, trial: &Trial<'_>, reached: &Reached) {
+    let Some(handle) = &reached.handle else { return };
+    trial.exists_as_marked(reached).await;
+    for time in ["first", "second"] {
+        trial
+            .destroy(handle, case.limit)
+            .await
+            .unwrap_or_else(|failure| panic!("the {time} destroy succeeds: {failure:?}"));
+    }
+    let fresh = trial.probe().await.expect("a probe after destroy answers");
+    assert_eq!(trial::fresh(&fresh), Some(Fresh::Absent), "what was destroyed is absent");
+}
+
+/// A call and what happens to it.
+#[derive(Debug)]
+struct Variant {
+    faults: Vec<String>,
+    effect: &'static str,
+    call: String,
+}
+
+fn variants(case: &Case, calls: &[Seen]) -> Vec<Variant> {
+    let mut before: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut variants = Vec::new();
+    for call in calls {
+        let passed = before.entry(call.glob.as_str()).or_default();
+        // A read that is repeated (a poll) is hit once; of writes each one.
+        let hit = if call.write { true } else { *passed == 0 && case.read_faults };
+        if hit {
+            let lost = call.write.then_some(LOST);
+            variants.extend(FAULTS.into_iter().chain(lost).map(|effect| Variant {
+                faults: faults(&call.glob, effect, *passed),
+                effect,
+                call: format!("{} (after {passed})", call.glob),
+            }));
+        }
+        *passed += 1;
+    }
+    variants
+}
+
+/// The fault for the call after `passed` others of the same shape.
+fn faults(glob: &str, effect: &str, passed: usize) -> Vec<String> {
+    // The first fault that fits a call is used up first: a delay of nothing lets calls pass.
+    let pass = (passed > 0).then(|| format!("{glob}:slow=0s:{passed}"));
+    pass.into_iter().chain([format!("{glob}:{effect}:1")]).collect()
+}
+
+async fn survives(case: &Case, bench: &Bench, sound: &Sound, variant: &Variant) {
+    let Variant { faults, effect, call } = variant;
+    let what = format!("{}: {effect} on {call}", case.kind.name());
+    let world = bench.world();
+    let trial = Trial::new(&*case.kind, &world, bench);
+    faults.iter().for_each(|fault| world.fault(fault));
+    for attempt in 1..=ATTEMPTS {
+        match trial.attempt(case.limit).await {
+            Ok(reached) => {
+                assert_eq!(case.comparable(&reached.outputs), sound.outputs, "{what}: outputs");
+                assert_made_once(&sound.counts, &world.counts(), &what);
+                return;
+            }
+            Err(failure) => {
+                assert_eq!(failure.retry, Retry::Backoff, "{what}, attempt {attempt}: {failure:?}");
+            }
+        }
+    }
+    panic!("{what}: not reached in {ATTEMPTS} attempts");
+}
+
+fn assert_made_once(sound: &[Count], now: &[Count], what: &str) {
+    let times = |counts: &[Count], this: &Count| {
+        counts
+            .iter()
+            .find(|c| c.system == this.system && c.object == this.object && c.verb == this.verb)
+            .map_or(0, |count| count.times)
+    };
+    for count in now.iter().filter(|count| MAKING.contains(&count.verb.as_str())) {
+        let once = times(sound, count).max(1);
+        assert!(count.times <= once, "{what}: made {count:?}, without faults {once} times");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_manual_has_a_phrase_and_an_example_that_parses() {
+        for kind in crate::registry().kinds() {
+            let (name, manual) = (kind.name(), kind.manual());
+            assert!((1..=64).contains(&manual.summary.len()), "{name}: the summary fits a line");
+            assert!(!manual.summary.ends_with('.'), "{name}: the summary is a phrase");
+            let example: toml::Table = manual.example.parse().unwrap_or_else(|error| {
+                panic!("{name}: the example is TOML: {error}");
+            });
+            let params = serde_json::to_value(example).expect("TOML is JSON here");
+            if let Err(failure) = kind.check(&params) {
+                panic!("{name}: the example is read as params: {failure:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_fault_lets_earlier_calls_pass() {
+        assert_eq!(faults("git:GET /x", "reset", 0), ["git:GET /x:reset:1"]);
+        assert_eq!(
+            faults("git:GET /x", "reset", 2),
+            ["git:GET /x:slow=0s:2", "git:GET /x:reset:1"]
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! One prepared world, and a fresh copy of it for every variant.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use flow_lab::{Call, Count, Fault, Lab, Options};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The first second octet that is used here; below it are the labs of people.
+const FIRST: u8 = 60;
+/// How many octets are used here.
+const OCTETS: u8 = 180;
+/// How often another lab on our addresses is waited for.
+const PATIENCE: usize = 600;
+/// Seconds of the world in a real one: what takes minutes there is over at once.
+const SPEED: f64 = 2000.0;
+
+static NEXT: AtomicU8 = AtomicU8::new(0);
+
+/// A running world of a test.
+pub(crate) struct Laboratory {
+    lab: Lab,
+    dir: PathBuf,
+    seen: usize,
+}
+
+/// A call that a kind made.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    /// `SYSTEM[@MACHINE]:CALL` as faults name it, without what differs from run to run.
+    pub(super) glob: String,
+    pub(super) write: bool,
+}
+
+impl Laboratory {
+    /// The running lab.
+    pub(crate) fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// The world's folder, with `ca.pem` and `root-password`.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// An address of the world: `127.N.C.D`.
+    pub(crate) fn address(&self, c: u8, d: u8) -> String {
+        format!("127.{}.{c}.{d}", self.lab.octet())
+    }
+
+    /// The URL of a server at `127.N.0.D`.
+    pub(crate) fn https(&self, d: u8, port: u16) -> String {
+        format!("https://{}:{port}", self.address(0, d))
+    }
+
+    /// What clients had written so far.
+    pub(crate) fn counts(&self) -> Vec<Count> {
+        self.lab.counts().expect("a running lab counts")
+    }
+
+    pub(super) fn fault(&self, fault: &str) {
+        let fault: Fault = fault.parse().unwrap_or_else(|error| panic!("{fault}: {error}"));
+        self.lab.faults().add(fault);
+    }
+
+    /// The calls since the world was copied.
+    pub(super) fn calls(&self) -> Vec<Seen> {
+        self.lab.calls()[self.seen..].iter().map(seen).collect()
+    }
+
+    /// The calls that asked for a change since the world was copied. A login is none.
+    pub(super) fn writes(&self) -> Vec<String> {
+        let calls = self.lab.calls();
+        let writes = calls[self.seen..].iter().filter(|call| call.write);
+        writes.map(|call| call.name.clone()).filter(|name| !name.ends_with("/ticket")).collect()
+    }
+}
+
+fn seen(call: &Call) -> Seen {
+    let machine = call.machine.as_ref().map(|name| format!("@{name}")).unwrap_or_default();
+    Seen {
+        glob: format!("{}{machine}:{}", call.system, without_ids(&call.name)),
+        write: call.write,
+    }
+}
+
+/// The same call in another run: the id of a server's task becomes a star.
+fn without_ids(name: &str) -> String {
+    let parts = name.split('/').map(|part| {
+        let id = part.starts_with("UPID:") || part.starts_with("UPID%3A");
+        if id { "UPID*" } else { part }
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// The prepared world, at rest.
+pub(super) struct Bench {
+    template: TempDir,
+    tree: BTreeMap<String, Vec<u8>>,
+    octet: u8,
+    /// What the preparation returned.
+    pub(super) params: Value,
+    copies: TempDir,
+    copied: AtomicU8,
+}
+
+impl Bench {
+    pub(super) async fn prepare(
+        tree: BTreeMap<String, Vec<u8>>,
+        prepare: impl AsyncFnOnce(&Laboratory) -> Value,
+    ) -> Self {
+        let octet = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % OCTETS;
+        let template = tempfile::tempdir().expect("a temporary folder");
+        // Files that the params name are those of the template: all copies have the same.
+        let world = start(template.path(), octet, &tree);
+        let params = prepare(&world).await;
+        drop(world);
+        let copies = tempfile::tempdir().expect("a temporary folder");
+        Self { template, tree, octet, params, copies, copied: AtomicU8::new(0) }
+    }
+
+    /// A fresh copy, running.
+    pub(super) fn world(&self) -> Laboratory {
+        let number = self.copied.fetch_add(1, Ordering::Relaxed);
+        let dir = self.copies.path().join(number.to_string());
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir).expect("an old copy can be removed");
+        }
+        copy(self.template.path(), &dir);
+        start(&dir, self.octet, &self.tree)
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder for the copy");
+    for entry in std::fs::read_dir(from).expect("the template can be read") {
+        let entry = entry.expect("an entry of the template");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("its type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a file of the template can be copied");
+        }
+    }
+}
+
+fn start(dir: &Path, octet: u8, tree: &BTreeMap<String, Vec<u8>>) -> Laboratory {
+    let mut options = Options::new(dir);
+    options.octet = octet;
+    options.speed = SPEED;
+    options.tree.clone_from(tree);
+    for _ in 0..PATIENCE {
+        match Lab::start(options.clone()) {
+            Ok(lab) => {
+                let seen = lab.calls().len();
+                return Laboratory { lab, dir: dir.to_owned(), seen };
+            }
+            // Another process' tests use the same addresses for a moment.
+            Err(flow_lab::Error::Listen { .. }) => wait(),
+            Err(error) => panic!("the lab does not start: {error:?}"),
+        }
+    }
+    panic!("the addresses 127.{octet}.0.0/16 stay in use");
+}
+
+#[allow(clippy::disallowed_methods, reason = "waits for another process, not for our runtime")]
+fn wait() {
+    std::thread::sleep(std::time::Duration::from_millis(100));
+}

@@ -1,0 +1,12 @@
+//! Any command: `shell`.
+
+mod child;
+mod kind;
+mod output;
+mod params;
+
+use flow_engine::Registry;
+
+pub(crate) fn register(registry: Registry) -> Registry {
+    registry.with(kind::Shell)
+}
