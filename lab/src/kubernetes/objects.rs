@@ -153,7 +153,12 @@ impl Tx<'_> {
 
     /// Where the transaction stands, for [`Tx::back_to`].
     pub(crate) fn mark(&self) -> Mark {
-        Mark { undo: self.undo.len(), events: self.events.len(), counts: self.counts.len(), revision: self.revision() }
+        Mark {
+            undo: self.undo.len(),
+            events: self.events.len(),
+            counts: self.counts.len(),
+            revision: self.revision(),
+        }
     }
 
     /// Takes back everything since a mark of this transaction.

@@ -18,8 +18,22 @@ pub(super) type Tree = BTreeMap<String, Vec<u8>>;
 const KUSTOMIZATION: &[&str] = &["kustomization.yaml", "kustomization.yml", "Kustomization"];
 /// What the lab understands of it.
 const FIELDS: &[&str] = &[
-    "apiVersion", "kind", "metadata", "resources", "namespace", "namePrefix", "nameSuffix", "labels", "commonLabels",
-    "commonAnnotations", "patches", "images", "configMapGenerator", "secretGenerator", "generatorOptions", "components",
+    "apiVersion",
+    "kind",
+    "metadata",
+    "resources",
+    "namespace",
+    "namePrefix",
+    "nameSuffix",
+    "labels",
+    "commonLabels",
+    "commonAnnotations",
+    "patches",
+    "images",
+    "configMapGenerator",
+    "secretGenerator",
+    "generatorOptions",
+    "components",
 ];
 
 /// Why a path could not be built.
@@ -49,7 +63,11 @@ fn join(folder: &str, name: &str) -> String {
 }
 
 fn is_folder(tree: &Tree, path: &str) -> bool {
-    path.is_empty() || tree.range(format!("{path}/")..).next().is_some_and(|(p, _)| p.starts_with(&format!("{path}/")))
+    path.is_empty()
+        || tree
+            .range(format!("{path}/")..)
+            .next()
+            .is_some_and(|(p, _)| p.starts_with(&format!("{path}/")))
 }
 
 /// Builds the objects at a path.
@@ -58,7 +76,8 @@ pub(super) fn build(tree: &Tree, path: &str) -> Result<Vec<Value>, BuildError> {
     if !is_folder(tree, &path) {
         return Err(BuildError::NoPath(path));
     }
-    let objects = folder(tree, &path).map_err(|why| BuildError::Failed(format!("kustomize build failed: {why}")))?;
+    let objects = folder(tree, &path)
+        .map_err(|why| BuildError::Failed(format!("kustomize build failed: {why}")))?;
     for (index, object) in objects.iter().enumerate() {
         let id = |o: &Value| {
             [text(o, "/apiVersion"), text(o, "/kind"), namespace(o), name(o)].map(str::to_owned)
@@ -94,7 +113,8 @@ fn plain(tree: &Tree, path: &str) -> Result<Vec<Value>, String> {
         if built.iter().any(|b| parent == b || parent.starts_with(&format!("{b}/"))) {
             continue;
         }
-        let own = KUSTOMIZATION.iter().any(|n| parent != path && tree.contains_key(&join(parent, n)));
+        let own =
+            KUSTOMIZATION.iter().any(|n| parent != path && tree.contains_key(&join(parent, n)));
         if own {
             objects.extend(folder(tree, parent)?);
             built.push(parent.to_owned());
@@ -109,7 +129,8 @@ fn manifest(tree: &Tree, file: &str) -> Result<Vec<Value>, String> {
     let bytes = tree.get(file).ok_or_else(|| format!("open {file}: no such file or directory"))?;
     let mut objects = Vec::new();
     for document in serde_yaml_ng::Deserializer::from_slice(bytes) {
-        let value = Value::deserialize(document).map_err(|error| format!("MalformedYAMLError: yaml: {error} in File: {file}"))?;
+        let value = Value::deserialize(document)
+            .map_err(|error| format!("MalformedYAMLError: yaml: {error} in File: {file}"))?;
         if value.is_null() {
             continue;
         }
@@ -117,9 +138,15 @@ fn manifest(tree: &Tree, file: &str) -> Result<Vec<Value>, String> {
             objects.extend(list(&value, "/items").iter().cloned());
             continue;
         }
-        for (pointer, what) in [("/apiVersion", "apiVersion"), ("/kind", "kind"), ("/metadata/name", "metadata.name")] {
+        for (pointer, what) in
+            [("/apiVersion", "apiVersion"), ("/kind", "kind"), ("/metadata/name", "metadata.name")]
+        {
             if text(&value, pointer).is_empty() {
-                return Err(format!("missing {what} in object {{{{{} {}}} in File: {file}", text(&value, "/kind"), name(&value)));
+                return Err(format!(
+                    "missing {what} in object {{{{{} {}}} in File: {file}",
+                    text(&value, "/kind"),
+                    name(&value)
+                ));
             }
         }
         objects.push(value);
@@ -129,8 +156,11 @@ fn manifest(tree: &Tree, file: &str) -> Result<Vec<Value>, String> {
 
 fn kustomize(tree: &Tree, path: &str, file: &str) -> Result<Vec<Value>, String> {
     let bytes = tree.get(file).map(Vec::as_slice).unwrap_or_default();
-    let plan: Value = serde_yaml_ng::from_slice(bytes).map_err(|error| format!("invalid Kustomization: {error}"))?;
-    if let Some(unknown) = plan.as_object().into_iter().flat_map(|o| o.keys()).find(|k| !FIELDS.contains(&k.as_str())) {
+    let plan: Value = serde_yaml_ng::from_slice(bytes)
+        .map_err(|error| format!("invalid Kustomization: {error}"))?;
+    if let Some(unknown) =
+        plan.as_object().into_iter().flat_map(|o| o.keys()).find(|k| !FIELDS.contains(&k.as_str()))
+    {
         return Err(format!("invalid Kustomization: json: unknown field \"{unknown}\""));
     }
     let mut objects = Vec::new();
@@ -155,7 +185,11 @@ fn kustomize(tree: &Tree, path: &str, file: &str) -> Result<Vec<Value>, String> 
 
 fn accumulate(tree: &Tree, path: &str, resource: &str) -> Result<Vec<Value>, String> {
     let at = join(path, resource);
-    let wrap = |why: String| format!("accumulating resources: accumulation err='accumulating resources from '{resource}': {why}'");
+    let wrap = |why: String| {
+        format!(
+            "accumulating resources: accumulation err='accumulating resources from '{resource}': {why}'"
+        )
+    };
     if tree.contains_key(&at) {
         return manifest(tree, &at).map_err(wrap);
     }
@@ -172,8 +206,11 @@ fn generate(tree: &Tree, path: &str, kind: &str, generator: &Value) -> Result<Va
         data[key] = json!(value);
     }
     for file in list(generator, "/files").iter().filter_map(Value::as_str) {
-        let (key, from) = file.split_once('=').unwrap_or((file.rsplit('/').next().unwrap_or(file), file));
-        let bytes = tree.get(&join(path, from)).ok_or_else(|| format!("open {from}: no such file or directory"))?;
+        let (key, from) =
+            file.split_once('=').unwrap_or((file.rsplit('/').next().unwrap_or(file), file));
+        let bytes = tree
+            .get(&join(path, from))
+            .ok_or_else(|| format!("open {from}: no such file or directory"))?;
         data[key] = json!(String::from_utf8_lossy(bytes));
     }
     let field = if kind == "Secret" { "stringData" } else { "data" };
@@ -184,16 +221,24 @@ fn generate(tree: &Tree, path: &str, kind: &str, generator: &Value) -> Result<Va
     Ok(json!({ "apiVersion": "v1", "kind": kind, "metadata": metadata, field: data }))
 }
 
-fn apply_patch(tree: &Tree, path: &str, change: &Value, objects: &mut [Value]) -> Result<(), String> {
+fn apply_patch(
+    tree: &Tree,
+    path: &str,
+    change: &Value,
+    objects: &mut [Value],
+) -> Result<(), String> {
     let inline = text(change, "/patch");
     let source = if inline.is_empty() {
         let file = text(change, "/path");
-        let bytes = tree.get(&join(path, file)).ok_or_else(|| format!("open {file}: no such file or directory"))?;
+        let bytes = tree
+            .get(&join(path, file))
+            .ok_or_else(|| format!("open {file}: no such file or directory"))?;
         String::from_utf8_lossy(bytes).into_owned()
     } else {
         inline.to_owned()
     };
-    let change_to: Value = serde_yaml_ng::from_str(&source).map_err(|error| format!("unable to parse patch: {error}"))?;
+    let change_to: Value = serde_yaml_ng::from_str(&source)
+        .map_err(|error| format!("unable to parse patch: {error}"))?;
     let target = match change.get("target") {
         Some(target) => target.clone(),
         None => json!({ "kind": change_to["kind"], "name": change_to["metadata"]["name"] }),
@@ -220,16 +265,30 @@ fn apply_patch(tree: &Tree, path: &str, change: &Value, objects: &mut [Value]) -
             patch::strategic(object, &change_to, &cursor);
         }
     }
-    if found { Ok(()) } else { Err(format!("no matches for Id {}; failed to find unique target for patch", target["name"])) }
+    if found {
+        Ok(())
+    } else {
+        Err(format!("no matches for Id {}; failed to find unique target for patch", target["name"]))
+    }
 }
 
 /// Kinds that live in no namespace.
 fn is_cluster_wide(object: &Value) -> bool {
     matches!(
         text(object, "/kind"),
-        "Namespace" | "CustomResourceDefinition" | "ClusterRole" | "ClusterRoleBinding" | "ClusterIssuer" | "StorageClass"
-            | "PriorityClass" | "IngressClass" | "PersistentVolume" | "ValidatingWebhookConfiguration"
-            | "MutatingWebhookConfiguration" | "APIService" | "ClusterSecretStore"
+        "Namespace"
+            | "CustomResourceDefinition"
+            | "ClusterRole"
+            | "ClusterRoleBinding"
+            | "ClusterIssuer"
+            | "StorageClass"
+            | "PriorityClass"
+            | "IngressClass"
+            | "PersistentVolume"
+            | "ValidatingWebhookConfiguration"
+            | "MutatingWebhookConfiguration"
+            | "APIService"
+            | "ClusterSecretStore"
     )
 }
 
@@ -256,7 +315,9 @@ fn decorate(plan: &Value, object: &mut Value) {
     for image in list(plan, "/images") {
         for key in ["containers", "initContainers"] {
             let pointer = format!("/spec/template/spec/{key}");
-            for container in object.pointer_mut(&pointer).and_then(Value::as_array_mut).into_iter().flatten() {
+            for container in
+                object.pointer_mut(&pointer).and_then(Value::as_array_mut).into_iter().flatten()
+            {
                 rename_image(container, image);
             }
         }
@@ -265,13 +326,16 @@ fn decorate(plan: &Value, object: &mut Value) {
 
 fn rename_image(container: &mut Value, image: &Value) {
     let held = text(container, "/image").to_owned();
-    let (repository, tag) = held.rsplit_once(':').filter(|(_, t)| !t.contains('/')).unwrap_or((&held, ""));
+    let (repository, tag) =
+        held.rsplit_once(':').filter(|(_, t)| !t.contains('/')).unwrap_or((&held, ""));
     if repository != text(image, "/name") {
         return;
     }
-    let repository = if text(image, "/newName").is_empty() { repository } else { text(image, "/newName") };
+    let repository =
+        if text(image, "/newName").is_empty() { repository } else { text(image, "/newName") };
     let tag = if text(image, "/newTag").is_empty() { tag } else { text(image, "/newTag") };
-    container["image"] = json!(if tag.is_empty() { repository.to_owned() } else { format!("{repository}:{tag}") });
+    container["image"] =
+        json!(if tag.is_empty() { repository.to_owned() } else { format!("{repository}:{tag}") });
 }
 
 #[cfg(test)]
@@ -286,7 +350,11 @@ mod tests {
 
     #[test]
     fn a_folder_without_a_kustomization_is_all_its_manifests() {
-        let tree = tree(&[("k8s/a.yaml", MAP), ("k8s/deep/b.yaml", "---\n---\nkind: Namespace\napiVersion: v1\nmetadata: {name: n}\n"), ("k8s/README.md", "x")]);
+        let tree = tree(&[
+            ("k8s/a.yaml", MAP),
+            ("k8s/deep/b.yaml", "---\n---\nkind: Namespace\napiVersion: v1\nmetadata: {name: n}\n"),
+            ("k8s/README.md", "x"),
+        ]);
         assert_eq!(build(&tree, "./k8s").unwrap().len(), 2);
         assert_eq!(build(&tree, "./nope"), Err(BuildError::NoPath("nope".to_owned())));
     }
@@ -305,7 +373,10 @@ mod tests {
         let built = build(&tree, "app").unwrap();
         assert_eq!(built.len(), 2);
         assert_eq!(built[0]["data"], json!({ "x": "y", "z": "q" }));
-        assert_eq!(built[0]["metadata"], json!({ "name": "a", "namespace": "there", "labels": { "l": "v" } }));
+        assert_eq!(
+            built[0]["metadata"],
+            json!({ "name": "a", "namespace": "there", "labels": { "l": "v" } })
+        );
     }
 
     #[test]
@@ -314,9 +385,17 @@ mod tests {
             Err(BuildError::Failed(why)) => why,
             other => panic!("{other:?}"),
         };
-        assert!(failed(&[("app/kustomization.yaml", "resourcez: []")]).contains("unknown field \"resourcez\""));
-        assert!(failed(&[("app/kustomization.yaml", "resources: [gone.yaml]")]).contains("no such file or directory"));
+        assert!(
+            failed(&[("app/kustomization.yaml", "resourcez: []")])
+                .contains("unknown field \"resourcez\"")
+        );
+        assert!(
+            failed(&[("app/kustomization.yaml", "resources: [gone.yaml]")])
+                .contains("no such file or directory")
+        );
         assert!(failed(&[("app/a.yaml", "a: [")]).contains("MalformedYAMLError"));
-        assert!(failed(&[("app/a.yaml", MAP), ("app/b.yaml", MAP)]).contains("already registered id"));
+        assert!(
+            failed(&[("app/a.yaml", MAP), ("app/b.yaml", MAP)]).contains("already registered id")
+        );
     }
 }

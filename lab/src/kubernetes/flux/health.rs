@@ -53,14 +53,22 @@ pub(super) fn of(object: Option<&Value>) -> Health {
                 return Health::Failed;
             }
             let wanted = number(object, "/spec/replicas");
-            let full = ["updatedReplicas", "availableReplicas", "readyReplicas"].iter().all(|k| status(k) >= wanted);
+            let full = ["updatedReplicas", "availableReplicas", "readyReplicas"]
+                .iter()
+                .all(|k| status(k) >= wanted);
             progress(observed.is_number() && full && status("replicas") <= wanted)
         }
         "DaemonSet" => {
             let wanted = status("desiredNumberScheduled");
-            progress(observed.is_number() && status("numberReady") >= wanted && status("updatedNumberScheduled") >= wanted)
+            progress(
+                observed.is_number()
+                    && status("numberReady") >= wanted
+                    && status("updatedNumberScheduled") >= wanted,
+            )
         }
-        "StatefulSet" => progress(observed.is_number() && status("readyReplicas") >= number(object, "/spec/replicas")),
+        "StatefulSet" => progress(
+            observed.is_number() && status("readyReplicas") >= number(object, "/spec/replicas"),
+        ),
         "Job" if is_true(object, "Failed") => Health::Failed,
         "Job" => progress(at(object, "/status/startTime").is_string()),
         "Pod" => progress(is_true(object, "Ready") || text(object, "/status/phase") == "Succeeded"),
@@ -99,8 +107,7 @@ mod tests {
             "kind": "Kustomization", "metadata": { "generation": 1 }, "status": { "observedGeneration": -1 },
         });
         assert_eq!(of(Some(&kustomization)), Health::InProgress);
-        kustomization["status"] =
-            json!({ "observedGeneration": 1, "conditions": [{ "type": "Ready", "status": "True" }] });
+        kustomization["status"] = json!({ "observedGeneration": 1, "conditions": [{ "type": "Ready", "status": "True" }] });
         assert_eq!(of(Some(&kustomization)), Health::Current);
     }
 }

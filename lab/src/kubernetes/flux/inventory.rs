@@ -16,7 +16,10 @@ const GROUP: &str = "kustomize.toolkit.fluxcd.io";
 
 /// Whether an object defines what others need: it is applied first.
 fn is_definition(object: &Value) -> bool {
-    matches!(text(object, "/kind"), "Namespace" | "CustomResourceDefinition" | "ClusterRole" | "PriorityClass" | "StorageClass")
+    matches!(
+        text(object, "/kind"),
+        "Namespace" | "CustomResourceDefinition" | "ClusterRole" | "PriorityClass" | "StorageClass"
+    )
 }
 
 /// `KIND/NAMESPACE/NAME` as messages call an object.
@@ -30,7 +33,12 @@ pub(super) fn spelled(object: &Value) -> String {
 /// The id of an inventory's entry: `NAMESPACE_NAME_GROUP_KIND`.
 pub(super) fn id(object: &Value) -> String {
     let group = text(object, "/apiVersion").rsplit_once('/').map_or("", |(group, _)| group);
-    format!("{}_{}_{group}_{}", namespace(object), name(object).replace(':', "__"), text(object, "/kind"))
+    format!(
+        "{}_{}_{group}_{}",
+        namespace(object),
+        name(object).replace(':', "__"),
+        text(object, "/kind")
+    )
 }
 
 /// An entry of an inventory as an object without content.
@@ -47,7 +55,10 @@ pub(super) fn entry_object(entry: &Value) -> Option<Value> {
 }
 
 /// The type of an object, and the object as it stands.
-pub(super) fn find(turn: &Turn<'_, '_>, object: &Value) -> Option<(ResourceType, Option<std::sync::Arc<Value>>)> {
+pub(super) fn find(
+    turn: &Turn<'_, '_>,
+    object: &Value,
+) -> Option<(ResourceType, Option<std::sync::Arc<Value>>)> {
     let kind = registry::find_kind(turn.tx, text(object, "/apiVersion"), text(object, "/kind"))?;
     let space = if kind.namespaced { namespace(object) } else { "" };
     let held = turn.tx.get(&kind.resource(), space, name(object));
@@ -64,7 +75,12 @@ pub(super) enum Applied {
 }
 
 /// Applies everything, definitions first. On an error nothing of that stage has changed.
-pub(super) fn apply(turn: &mut Turn<'_, '_>, owner: &Value, objects: &[Value], force: bool) -> Result<Applied, String> {
+pub(super) fn apply(
+    turn: &mut Turn<'_, '_>,
+    owner: &Value,
+    objects: &[Value],
+    force: bool,
+) -> Result<Applied, String> {
     let (first, rest): (Vec<&Value>, Vec<&Value>) = objects.iter().partition(|o| is_definition(o));
     stage(turn, owner, &first, force)?;
     for object in first.iter().filter(|o| text(o, "/kind") == "CustomResourceDefinition") {
@@ -77,7 +93,12 @@ pub(super) fn apply(turn: &mut Turn<'_, '_>, owner: &Value, objects: &[Value], f
     Ok(Applied::All)
 }
 
-fn stage(turn: &mut Turn<'_, '_>, owner: &Value, objects: &[&Value], force: bool) -> Result<(), String> {
+fn stage(
+    turn: &mut Turn<'_, '_>,
+    owner: &Value,
+    objects: &[&Value],
+    force: bool,
+) -> Result<(), String> {
     let mark = turn.tx.mark();
     for object in objects {
         if let Err(why) = apply_one(turn, owner, object, force) {
@@ -88,19 +109,32 @@ fn stage(turn: &mut Turn<'_, '_>, owner: &Value, objects: &[&Value], force: bool
     Ok(())
 }
 
-fn apply_one(turn: &mut Turn<'_, '_>, owner: &Value, object: &Value, force: bool) -> Result<(), String> {
+fn apply_one(
+    turn: &mut Turn<'_, '_>,
+    owner: &Value,
+    object: &Value,
+    force: bool,
+) -> Result<(), String> {
     let mut object = object.clone();
     let control = |key: &str| annotation(&object, &format!("{GROUP}/{key}")).to_owned();
     if control("reconcile") == "disabled" || control("ssa") == "Ignore" {
         return Ok(());
     }
-    let Some(kind) = registry::find_kind(turn.tx, text(&object, "/apiVersion"), text(&object, "/kind")) else {
+    let Some(kind) =
+        registry::find_kind(turn.tx, text(&object, "/apiVersion"), text(&object, "/kind"))
+    else {
         let version = text(&object, "/apiVersion");
         let wanted = text(&object, "/kind");
-        return Err(format!("{} dry-run failed: no matches for kind \"{wanted}\" in version \"{version}\"", spelled(&object)));
+        return Err(format!(
+            "{} dry-run failed: no matches for kind \"{wanted}\" in version \"{version}\"",
+            spelled(&object)
+        ));
     };
     if kind.namespaced && namespace(&object).is_empty() {
-        return Err(format!("{} namespace not specified: the server could not find the requested resource", spelled(&object)));
+        return Err(format!(
+            "{} namespace not specified: the server could not find the requested resource",
+            spelled(&object)
+        ));
     }
     for (key, value) in [("name", name(owner)), ("namespace", namespace(owner))] {
         let labels = child(&mut object, "metadata").entry("labels").or_insert_with(|| json!({}));
@@ -124,7 +158,9 @@ fn apply_one(turn: &mut Turn<'_, '_>, owner: &Value, object: &Value, force: bool
         Err(refusal) if refusal.code() == 422 && exists && force => {
             turn.tx.remove(&kind.resource(), target.namespace, target.name);
             let again = write::patch(turn.tx, target, how_patched, &object, &how);
-            again.map(drop).map_err(|refusal| format!("{} apply failed: {}", spelled(&object), refusal.message()))
+            again.map(drop).map_err(|refusal| {
+                format!("{} apply failed: {}", spelled(&object), refusal.message())
+            })
         }
         Err(refusal) => {
             let reason = text(&refusal.body(), "/reason").to_owned();
@@ -158,7 +194,8 @@ pub(super) fn prune(turn: &mut Turn<'_, '_>, owner: &Value, kept: &[Value]) -> V
         let Some((kind, Some(held))) = find(turn, &object) else { continue };
         let owned = label(&held, &format!("{GROUP}/name")) == Some(name(owner))
             && label(&held, &format!("{GROUP}/namespace")) == Some(namespace(owner));
-        let disabled = annotation(&held, &format!("{GROUP}/prune")).eq_ignore_ascii_case("disabled");
+        let disabled =
+            annotation(&held, &format!("{GROUP}/prune")).eq_ignore_ascii_case("disabled");
         if owned && !disabled {
             turn.delete(&kind.resource(), &held);
             gone.push(spelled(&held));

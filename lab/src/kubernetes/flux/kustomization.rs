@@ -17,7 +17,10 @@ use super::{
 };
 use crate::kubernetes::{
     controllers::Turn,
-    json::{annotation, at, condition, is_true, list, map, name, namespace, now, number, set_condition, set_status, text, uid},
+    json::{
+        annotation, at, condition, is_true, list, map, name, namespace, now, number, set_condition,
+        set_status, text, uid,
+    },
     objects::View,
 };
 
@@ -79,9 +82,15 @@ fn finalize(turn: &mut Turn<'_, '_>, kustomization: &Value) {
 fn one(turn: &mut Turn<'_, '_>, flux: &mut Flux, kustomization: &Value) {
     let id = uid(kustomization).to_owned();
     let source = source(turn, kustomization);
-    let revision = source.as_ref().map(|s| text(s, "/status/artifact/revision").to_owned()).unwrap_or_default();
-    let wish: Wish =
-        (number(kustomization, "/metadata/generation"), annotation(kustomization, REQUESTED).to_owned(), revision);
+    let revision = source
+        .as_ref()
+        .map(|s| text(s, "/status/artifact/revision").to_owned())
+        .unwrap_or_default();
+    let wish: Wish = (
+        number(kustomization, "/metadata/generation"),
+        annotation(kustomization, REQUESTED).to_owned(),
+        revision,
+    );
     let attempt = flux.kustomizations.entry(id.clone()).or_default();
     if attempt.wish != wish {
         *attempt = Attempt { wish: wish.clone(), count: attempt.count + 1, phase: Phase::Due };
@@ -98,7 +107,8 @@ fn one(turn: &mut Turn<'_, '_>, flux: &mut Flux, kustomization: &Value) {
     match step {
         Ok(None) => {}
         Ok(Some(done)) => {
-            attempt.phase = Phase::Rests(period(kustomization, "interval", Duration::from_mins(10)));
+            attempt.phase =
+                Phase::Rests(period(kustomization, "interval", Duration::from_mins(10)));
             succeed(turn, kustomization, &wish.2, &done);
         }
         Err(failure) => {
@@ -117,7 +127,11 @@ fn source(turn: &Turn<'_, '_>, kustomization: &Value) -> Option<std::sync::Arc<V
 }
 
 fn retry_interval(kustomization: &Value) -> Duration {
-    period(kustomization, "retryInterval", period(kustomization, "interval", Duration::from_mins(10)))
+    period(
+        kustomization,
+        "retryInterval",
+        period(kustomization, "interval", Duration::from_mins(10)),
+    )
 }
 
 /// One step of an attempt; its inventory once it has succeeded.
@@ -137,7 +151,13 @@ fn step(
             let routine = is_true(k, "Ready") && text(k, "/status/lastAppliedRevision") == revision;
             let seen = number(k, "/status/observedGeneration") == number(k, "/metadata/generation");
             if !(routine && seen) {
-                set_progressing(k, &format!("Building manifests for revision {revision} with a timeout of {}", spell_timeout(k)));
+                set_progressing(
+                    k,
+                    &format!(
+                        "Building manifests for revision {revision} with a timeout of {}",
+                        spell_timeout(k)
+                    ),
+                );
             }
         });
         if !turn.waited(&format!("{key}/build"), BUILD) {
@@ -148,11 +168,12 @@ fn step(
     let Phase::Built { objects, applied } = &mut attempt.phase else { return Ok(None) };
     if !*applied {
         let force = at(kustomization, "/spec/force") == &json!(true);
-        let result = inventory::apply(turn, kustomization, objects, force).map_err(|message| Failure {
-            reason: "ReconciliationFailed",
-            message,
-            retry: retry_interval(kustomization),
-        })?;
+        let result =
+            inventory::apply(turn, kustomization, objects, force).map_err(|message| Failure {
+                reason: "ReconciliationFailed",
+                message,
+                retry: retry_interval(kustomization),
+            })?;
         if result == Applied::Wait {
             return Ok(None);
         }
@@ -161,10 +182,16 @@ fn step(
             inventory::prune(turn, kustomization, &inventory::entries(objects));
         }
         let entries = inventory::entries(objects);
-        turn.change(KUSTOMIZATIONS, kustomization, |k| set_status(k, "inventory", json!({ "entries": entries })));
+        turn.change(KUSTOMIZATIONS, kustomization, |k| {
+            set_status(k, "inventory", json!({ "entries": entries }))
+        });
     }
     let objects = objects.clone();
-    if is_healthy(turn, kustomization, &objects, &key)? { Ok(Some(inventory::entries(&objects))) } else { Ok(None) }
+    if is_healthy(turn, kustomization, &objects, &key)? {
+        Ok(Some(inventory::entries(&objects)))
+    } else {
+        Ok(None)
+    }
 }
 
 /// Whether the source and everything this depends on is there.
@@ -178,7 +205,11 @@ fn check_ready(
         let kind = text(kustomization, "/spec/sourceRef/kind");
         let named = text(kustomization, "/spec/sourceRef/name");
         let message = format!("{kind}.source.toolkit.fluxcd.io \"{named}\" not found");
-        return Err(Failure { reason: "ArtifactFailed", message, retry: retry_interval(kustomization) });
+        return Err(Failure {
+            reason: "ArtifactFailed",
+            message,
+            retry: retry_interval(kustomization),
+        });
     };
     if revision.is_empty() {
         let message = "Source artifact not found, retrying in 30s".to_owned();
@@ -194,17 +225,25 @@ fn check_ready(
             None => Some(format!(
                 "dependency '{space}/{named}' not found: kustomizations.kustomize.toolkit.fluxcd.io \"{named}\" not found"
             )),
-            Some(other) if !is_settled(&other) => Some(format!("dependency '{space}/{named}' is not ready")),
+            Some(other) if !is_settled(&other) => {
+                Some(format!("dependency '{space}/{named}' is not ready"))
+            }
             Some(other)
-                if other["spec"]["sourceRef"]["name"] == kustomization["spec"]["sourceRef"]["name"]
-                    && text(&other, "/status/lastAppliedRevision") != text(source, "/status/artifact/revision") =>
+                if other["spec"]["sourceRef"]["name"]
+                    == kustomization["spec"]["sourceRef"]["name"]
+                    && text(&other, "/status/lastAppliedRevision")
+                        != text(source, "/status/artifact/revision") =>
             {
                 Some(format!("dependency '{space}/{named}' revision is not up to date"))
             }
             Some(_) => None,
         };
         if let Some(message) = wrong {
-            return Err(Failure { reason: "DependencyNotReady", message, retry: REQUEUE_DEPENDENCY });
+            return Err(Failure {
+                reason: "DependencyNotReady",
+                message,
+                retry: REQUEUE_DEPENDENCY,
+            });
         }
     }
     Ok(())
@@ -212,7 +251,8 @@ fn check_ready(
 
 fn is_settled(kustomization: &Value) -> bool {
     is_true(kustomization, "Ready")
-        && number(kustomization, "/status/observedGeneration") == number(kustomization, "/metadata/generation")
+        && number(kustomization, "/status/observedGeneration")
+            == number(kustomization, "/metadata/generation")
 }
 
 /// The objects of the path, with variables put in.
@@ -230,7 +270,8 @@ fn built(turn: &Turn<'_, '_>, kustomization: &Value) -> Result<Vec<Value>, Failu
     inventory::decorate(kustomization, &mut objects);
     let failed = |message| Failure { reason: "BuildFailed", message, retry };
     let variables = variables(turn, kustomization).map_err(failed)?;
-    if variables.is_empty() && text(kustomization, "/spec/postBuild/substituteStrategy") != "Always" {
+    if variables.is_empty() && text(kustomization, "/spec/postBuild/substituteStrategy") != "Always"
+    {
         return Ok(objects);
     }
     for object in &mut objects {
@@ -253,10 +294,14 @@ fn put_in(object: &Value, variables: &BTreeMap<String, String>) -> Result<Value,
     serde_yaml_ng::from_str(&substitute(&text, variables)?).map_err(|error| error.to_string())
 }
 
-fn variables(turn: &Turn<'_, '_>, kustomization: &Value) -> Result<BTreeMap<String, String>, String> {
+fn variables(
+    turn: &Turn<'_, '_>,
+    kustomization: &Value,
+) -> Result<BTreeMap<String, String>, String> {
     let mut variables = BTreeMap::new();
     for from in list(kustomization, "/spec/postBuild/substituteFrom") {
-        let (kind, named, space) = (text(from, "/kind"), text(from, "/name"), namespace(kustomization));
+        let (kind, named, space) =
+            (text(from, "/kind"), text(from, "/name"), namespace(kustomization));
         let secret = kind == "Secret";
         let resource = if secret { "core/secrets" } else { "core/configmaps" };
         let Some(held) = turn.tx.get(resource, space, named) else {
@@ -335,23 +380,33 @@ fn is_healthy(
         return Ok(true);
     }
     let spell = |late: &[(String, Health)]| {
-        let all: Vec<String> = late.iter().map(|(o, h)| format!("{o} status: '{}'", h.word())).collect();
+        let all: Vec<String> =
+            late.iter().map(|(o, h)| format!("{o} status: '{}'", h.word())).collect();
         all.join(", ")
     };
     let failed: Vec<_> = late.iter().filter(|(_, h)| *h == Health::Failed).cloned().collect();
     let retry = retry_interval(kustomization);
     if !failed.is_empty() {
-        let message = format!("health check failed: failed early due to stalled resources: [{}]", spell(&failed));
+        let message = format!(
+            "health check failed: failed early due to stalled resources: [{}]",
+            spell(&failed)
+        );
         return Err(Failure { reason: "HealthCheckFailed", message, retry });
     }
     if turn.waited(&format!("{key}/health"), timeout(kustomization).as_secs_f64()) {
-        let message =
-            format!("health check failed after {}: timeout waiting for: [{}]", spell_timeout(kustomization), spell(&late));
+        let message = format!(
+            "health check failed after {}: timeout waiting for: [{}]",
+            spell_timeout(kustomization),
+            spell(&late)
+        );
         return Err(Failure { reason: "HealthCheckFailed", message, retry });
     }
     turn.change(KUSTOMIZATIONS, kustomization, |k| {
-        let message =
-            format!("Running health checks for revision {} with a timeout of {}", source_revision(k), spell_timeout(k));
+        let message = format!(
+            "Running health checks for revision {} with a timeout of {}",
+            source_revision(k),
+            spell_timeout(k)
+        );
         set_progressing(k, &message);
         set_condition(k, "Healthy", "Unknown", ("Progressing", &message));
     });
@@ -366,7 +421,9 @@ fn source_revision(kustomization: &Value) -> &str {
 fn history(kustomization: &mut Value, revision: &str, word: &str) {
     let digest = format!("sha256:{}", number(kustomization, "/metadata/generation"));
     let mut all = list(kustomization, "/status/history").to_vec();
-    let same = all.first().is_some_and(|h| text(h, "/digest") == digest && text(h, "/lastReconciledStatus") == word);
+    let same = all
+        .first()
+        .is_some_and(|h| text(h, "/digest") == digest && text(h, "/lastReconciledStatus") == word);
     if same {
         all[0]["lastReconciled"] = json!(now());
         all[0]["totalReconciliations"] = json!(number(&all[0], "/totalReconciliations") + 1);
@@ -411,6 +468,11 @@ fn fail(turn: &mut Turn<'_, '_>, kustomization: &Value, revision: &str, failure:
         }
     });
     if changed && failure.reason != "DependencyNotReady" {
-        turn.event(kustomization, "Warning", (failure.reason, &failure.message), "kustomize-controller");
+        turn.event(
+            kustomization,
+            "Warning",
+            (failure.reason, &failure.message),
+            "kustomize-controller",
+        );
     }
 }

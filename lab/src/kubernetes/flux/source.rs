@@ -6,12 +6,17 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{Flux, REQUESTED, hold, let_go, period, set_failed, set_handled, set_progressing, set_succeeded};
+use super::{
+    Flux, REQUESTED, hold, let_go, period, set_failed, set_handled, set_progressing, set_succeeded,
+};
 use crate::{
     http,
     kubernetes::{
         controllers::Turn,
-        json::{annotation, at, drop_condition, name, namespace, now, number, set_condition, set_status, text, uid},
+        json::{
+            annotation, at, drop_condition, name, namespace, now, number, set_condition,
+            set_status, text, uid,
+        },
         objects::View,
     },
     world::locked,
@@ -56,7 +61,8 @@ pub(super) fn run(turn: &mut Turn<'_, '_>, flux: &mut Flux) {
 
 fn one(turn: &mut Turn<'_, '_>, flux: &mut Flux, repository: &Value) {
     let id = uid(repository).to_owned();
-    let wish = (number(repository, "/metadata/generation"), annotation(repository, REQUESTED).to_owned());
+    let wish =
+        (number(repository, "/metadata/generation"), annotation(repository, REQUESTED).to_owned());
     let attempt = flux.sources.entry(id.clone()).or_default();
     if let Some(running) = &attempt.running {
         let Some(fetched) = locked(&flux.fetches.0).remove(&id) else { return };
@@ -67,7 +73,8 @@ fn one(turn: &mut Turn<'_, '_>, flux: &mut Flux, repository: &Value) {
         finish(turn, repository, fetched);
         return;
     }
-    let pause = if attempt.failed { RETRY } else { period(repository, "interval", Duration::from_mins(1)) };
+    let pause =
+        if attempt.failed { RETRY } else { period(repository, "interval", Duration::from_mins(1)) };
     let again = attempt.done.as_ref() == Some(&wish);
     let key = format!("git/{id}/{}", attempt.count);
     if again && !turn.waited(&key, pause.as_secs_f64()) {
@@ -108,7 +115,8 @@ fn plan(turn: &Turn<'_, '_>, repository: &Value) -> Result<Fetch, Trouble> {
     if !named.is_empty() {
         let space = namespace(repository);
         let Some(secret) = turn.tx.get("core/secrets", space, named) else {
-            let message = format!("failed to get secret '{space}/{named}': secrets \"{named}\" not found");
+            let message =
+                format!("failed to get secret '{space}/{named}': secrets \"{named}\" not found");
             return Err(("AuthenticationFailed", message));
         };
         fetch.authority = secret_text(&secret, "ca.crt").or_else(|| secret_text(&secret, "caFile"));
@@ -149,8 +157,9 @@ async fn remote_head(world: &crate::world::World, fetch: &Fetch) -> Result<Strin
         let host = parsed.host_str().unwrap_or_default();
         return Err(failed(&format!("dial tcp: lookup {host} on 10.96.0.10:53: no such host")));
     }
-    let client = http::client(authority.as_deref().unwrap_or_default())
-        .map_err(|_| ("AuthenticationFailed", "failed to parse the authority of the secret".to_owned()))?;
+    let client = http::client(authority.as_deref().unwrap_or_default()).map_err(|_| {
+        ("AuthenticationFailed", "failed to parse the authority of the secret".to_owned())
+    })?;
     let mut request = client.get(&refs).timeout(Duration::from_secs(10));
     if let Some((user, password)) = login {
         request = request.basic_auth(user, Some(password));
@@ -183,7 +192,8 @@ fn transport(error: &reqwest::Error) -> String {
         cause = one.source();
     }
     if last.contains("UnknownIssuer") || last.contains("invalid peer certificate") {
-        return "tls: failed to verify certificate: x509: certificate signed by unknown authority".to_owned();
+        return "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+            .to_owned();
     }
     last
 }

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// The message for a variable without value and default, or an expression that is none.
-pub(super) fn substitute(text: &str, variables: &BTreeMap<String, String>) -> Result<String, String> {
+pub(super) fn substitute(
+    text: &str,
+    variables: &BTreeMap<String, String>,
+) -> Result<String, String> {
     let mut result = String::new();
     let mut rest = text;
     while let Some(start) = rest.find("${") {
@@ -19,7 +22,9 @@ pub(super) fn substitute(text: &str, variables: &BTreeMap<String, String>) -> Re
         }
         result.push_str(before);
         let inside = &after[2..];
-        let end = inside.find('}').ok_or_else(|| "unable to parse variable: missing closing brace".to_owned())?;
+        let end = inside
+            .find('}')
+            .ok_or_else(|| "unable to parse variable: missing closing brace".to_owned())?;
         result.push_str(&value(&inside[..end], variables)?);
         rest = &inside[end + 1..];
     }
@@ -28,7 +33,9 @@ pub(super) fn substitute(text: &str, variables: &BTreeMap<String, String>) -> Re
 }
 
 fn value(expression: &str, variables: &BTreeMap<String, String>) -> Result<String, String> {
-    let end = expression.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(expression.len());
+    let end = expression
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .unwrap_or(expression.len());
     let (name, operation) = expression.split_at(end);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err("unable to parse variable name".to_owned());
@@ -36,7 +43,10 @@ fn value(expression: &str, variables: &BTreeMap<String, String>) -> Result<Strin
     let held = variables.get(name);
     for default in [":=", ":-", "="] {
         if let Some(preset) = operation.strip_prefix(default) {
-            return Ok(held.filter(|h| !h.is_empty()).cloned().unwrap_or_else(|| preset.to_owned()));
+            return Ok(held
+                .filter(|h| !h.is_empty())
+                .cloned()
+                .unwrap_or_else(|| preset.to_owned()));
         }
     }
     let Some(held) = held else {
@@ -44,7 +54,8 @@ fn value(expression: &str, variables: &BTreeMap<String, String>) -> Result<Strin
     };
     if let Some(range) = operation.strip_prefix(':') {
         let (start, length) = range.split_once(':').unwrap_or((range, ""));
-        let start: usize = start.parse().map_err(|_| "unable to parse variable: bad position".to_owned())?;
+        let start: usize =
+            start.parse().map_err(|_| "unable to parse variable: bad position".to_owned())?;
         let length = length.parse().unwrap_or(usize::MAX);
         return Ok(held.chars().skip(start).take(length).collect());
     }
@@ -52,7 +63,11 @@ fn value(expression: &str, variables: &BTreeMap<String, String>) -> Result<Strin
         let (old, new) = pair.split_once('/').unwrap_or((pair, ""));
         return Ok(held.replace(old, new));
     }
-    if operation.is_empty() { Ok(held.clone()) } else { Err(format!("unable to parse variable: {expression}")) }
+    if operation.is_empty() {
+        Ok(held.clone())
+    } else {
+        Err(format!("unable to parse variable: {expression}"))
+    }
 }
 
 #[cfg(test)]
