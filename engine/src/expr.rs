@@ -9,6 +9,12 @@ pub struct Template {
 }
 
 impl Template {
+    /// A value without expressions.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn literal(raw: Value) -> Self {
+        Self { raw }
+    }
+
     /// The value as written.
     #[must_use]
     pub fn raw(&self) -> &Value {

@@ -302,7 +302,7 @@ async fn serve_all(
     guard: TcpListener,
 ) -> Result<(Control, Vec<serve::Server>), Error> {
     let kubernetes = Kubernetes::open(world.clone());
-    let machines = Machines::open(world.clone(), kubernetes.clone());
+    let machines = Machines::open(world.clone(), kubernetes.clone())?;
     let proxmox = Proxmox::open(world.clone(), machines.clone())?;
     let factory = Factory::open(world.clone())?;
     let control = Control { world: world.clone(), proxmox, machines, kubernetes };

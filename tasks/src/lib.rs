@@ -1,6 +1,7 @@
 //! The kinds: everything that a task of a workflow can `use`, by the system that it speaks to.
 
 mod cilium;
+mod duration;
 mod flux;
 mod image;
 mod kubernetes;

@@ -93,3 +93,37 @@ async fn run(argv: &[String]) -> Result<String, ReferenceError> {
     }
     String::from_utf8(output.stdout).map_err(|_| failed())
 }
+
+/// Certificate authorities: none, one reference, or several.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Authorities {
+    /// Several, or none.
+    Many(Vec<Reference>),
+    /// One.
+    One(Reference),
+    /// Not said.
+    #[default]
+    None,
+}
+
+impl Authorities {
+    /// All of them as one PEM text; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be read.
+    pub(crate) async fn read(&self) -> Result<Option<String>, ReferenceError> {
+        let references = match self {
+            Self::Many(references) => references.as_slice(),
+            Self::One(reference) => std::slice::from_ref(reference),
+            Self::None => &[],
+        };
+        let mut pem = String::new();
+        for reference in references {
+            pem.push_str(reference.read().await?.reveal());
+            pem.push('\n');
+        }
+        Ok((!pem.is_empty()).then_some(pem))
+    }
+}

@@ -1,50 +1,28 @@
 //! The Talos machines of the world.
+//!
+//! A machine is a script that begins when its power comes and is dropped, with every socket it holds, when the power
+//! goes. What it writes to its disk, its configuration and its place in an etcd cluster, is durable before anybody is
+//! told.
 
-use serde::Serialize;
+mod api;
+mod boot;
+mod certificates;
+mod config;
+mod controlplane;
+mod credentials;
+mod disk;
+mod etcd;
+mod kubelet;
+mod live;
+mod machines;
+mod network;
+mod rack;
+mod release;
+mod service;
+mod tls;
+mod wire;
 
-use crate::{image::Image, kubernetes::Kubernetes, world::World};
+pub(crate) use machines::{Hardware, MachineStatus, Machines};
 
-/// All Talos machines.
-#[derive(Debug, Clone)]
-pub(crate) struct Machines {
-    _world: World,
-    _kubernetes: Kubernetes,
-}
-
-/// A VM that is switched on.
-#[derive(Debug, Clone)]
-pub(crate) struct Hardware {
-    pub(crate) vmid: u32,
-    pub(crate) name: String,
-    pub(crate) uuid: String,
-    pub(crate) mac: String,
-    pub(crate) cores: u32,
-    pub(crate) memory_mib: u64,
-    /// None: no bootable disk.
-    pub(crate) disk: Option<Image>,
-}
-
-/// One machine, for people.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct MachineStatus {
-    pub(crate) vmid: u32,
-}
-
-impl Machines {
-    pub(crate) fn open(world: World, kubernetes: Kubernetes) -> Self {
-        Self { _world: world, _kubernetes: kubernetes }
-    }
-
-    /// A VM was switched on: it boots from its disk.
-    pub(crate) fn power_on(&self, _vm: Hardware) {}
-
-    /// A VM was switched off at once.
-    pub(crate) fn power_off(&self, _vmid: u32) {}
-
-    /// A VM was destroyed, and with its disk all its state.
-    pub(crate) fn remove(&self, _vmid: u32) {}
-
-    pub(crate) fn status(&self) -> Vec<MachineStatus> {
-        Vec::new()
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,10 @@
 //! Cilium, the cluster's network.
 
+mod install_cilium;
+mod install_job;
+
 use flow_engine::Registry;
 
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry
+    registry.with(install_cilium::InstallCilium)
 }

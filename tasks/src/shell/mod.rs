@@ -1,7 +1,12 @@
-//! Any command.
+//! Any command: `shell`.
+
+mod child;
+mod kind;
+mod output;
+mod params;
 
 use flow_engine::Registry;
 
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry
+    registry.with(kind::Shell)
 }

@@ -1,0 +1,74 @@
+//! The kubelet: it registers its machine with the API server that its configuration names.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::{
+    live::{Live, Part},
+    rack::{Fleet, Rack},
+    service::State,
+};
+use crate::kubernetes::NodeFacts;
+
+/// From containers to the kubelet's process, in seconds of the world.
+const START: u64 = 6;
+/// From an answering API server to the registered node.
+const REGISTER: u64 = 8;
+/// The Kubernetes that a configuration without a version gets.
+const DEFAULT_VERSION: &str = "v1.36.1";
+
+/// Runs until the power goes.
+pub(super) async fn run(rack: &Arc<Rack>, vmid: u32) {
+    rack.when(|fleet| fleet.live(vmid).is_some_and(|live| live.has(Part::Containers))).await;
+    rack.change_live(vmid, |live| {
+        live.services.set("kubelet", State::Preparing, "Running pre state");
+    });
+    rack.sleep(START).await;
+    rack.change_live(vmid, |live| {
+        live.services.run("kubelet");
+        live.services.check("kubelet", true, "");
+    });
+    rack.until(|fleet| cluster_for(fleet, vmid)).await;
+    rack.sleep(REGISTER).await;
+    let cluster = rack.until(|fleet| cluster_for(fleet, vmid)).await;
+    let Some(facts) = rack.read(|fleet| facts(fleet, vmid)) else { return };
+    let _kubelet = rack.kubernetes.cluster(&cluster).kubelet(facts);
+    rack.change_live(vmid, |live| live.set(Part::Kubelet, true));
+    std::future::pending::<()>().await;
+}
+
+/// The etcd cluster behind the API server that a machine's kubelet reaches and that accepts it.
+fn cluster_for(fleet: &Fleet, vmid: u32) -> Option<String> {
+    let own = fleet.live(vmid)?;
+    let config = own.config.as_ref()?;
+    let (host, _) = config.endpoint()?;
+    let address = host.parse::<IpAddr>().ok();
+    let authority = config.authority("cluster.ca")?.certificate;
+    fleet.machines.iter().find_map(|(other, machine)| {
+        let live = &machine.power.as_ref()?.live;
+        let theirs = live.config.as_ref().filter(|_| live.has(Part::Kubernetes))?;
+        // KubePrism reaches the machine's own API server without the endpoint.
+        let reached = *other == vmid
+            || match address {
+                Some(address) => live.addresses().contains(&address),
+                None => true,
+            };
+        let accepted = theirs.authority("cluster.ca")?.certificate == authority
+            && theirs.text_at("cluster.token") == config.text_at("cluster.token");
+        (reached && accepted).then(|| fleet.serving_etcd(*other).map(|etcd| etcd.id.clone()))?
+    })
+}
+
+fn facts(fleet: &Fleet, vmid: u32) -> Option<NodeFacts> {
+    let machine = fleet.machines.get(&vmid)?;
+    let live: &Live = fleet.live(vmid)?;
+    let config = live.config.as_ref()?;
+    let talos = machine.release().tag().to_owned();
+    Some(NodeFacts {
+        name: live.hostname.clone(),
+        address: live.address()?,
+        controller: config.is_controller(),
+        kubernetes_version: config.kubernetes_version().unwrap_or(DEFAULT_VERSION).to_owned(),
+        os_image: format!("Talos ({talos})"),
+        talos_version: talos,
+    })
+}

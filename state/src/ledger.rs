@@ -1,0 +1,198 @@
+//! The ledger as rows: folding the history into them, reading and changing them.
+
+use std::collections::BTreeMap;
+
+use flow_engine::event::{Body, Event};
+use flow_engine::ledger::{Ledger, Open, Row};
+use flow_engine::{InstanceName, RunId, Seq};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use crate::codec;
+use crate::error::QueryError;
+use crate::migrations::{meta, set_meta};
+use crate::queries;
+
+const FOLDED: &str = "folded_seq";
+
+/// An effect that was asked for and has no outcome yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenIntent {
+    /// The workflow.
+    pub workflow: String,
+    /// The instance.
+    pub name: InstanceName,
+    /// The intent.
+    pub open: Open,
+}
+
+/// Takes into the rows what happened since they were last written, in one transaction.
+///
+/// Answers whether there was anything to take. Holds one instance in memory at a time.
+pub(crate) fn fold_tail(conn: &mut Connection) -> Result<bool, QueryError> {
+    let last = last_seq(conn)?;
+    let folded = folded_seq(conn)?;
+    if last <= folded {
+        return Ok(false);
+    }
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    {
+        let mut tail = tx.prepare_cached(queries::TAIL)?;
+        let mut events = tail.query([to_sql(folded)])?;
+        let mut pending: Option<Pending> = None;
+        while let Some(row) = events.next()? {
+            let id: i64 = row.get(2)?;
+            let event = read_event(row)?;
+            let mut current = match pending.take() {
+                Some(same) if same.id == id => same,
+                before => {
+                    before.map_or(Ok(()), |done| done.write(&tx))?;
+                    Pending::read(&tx, id)?
+                }
+            };
+            current.ledger.fold(&current.name, &event);
+            pending = Some(current);
+        }
+        if let Some(done) = pending {
+            done.write(&tx)?;
+        }
+    }
+    set_folded_seq(&tx, last)?;
+    tx.commit()?;
+    Ok(true)
+}
+
+/// One instance while its part of the tail is folded.
+struct Pending {
+    id: i64,
+    name: InstanceName,
+    ledger: Ledger,
+}
+
+impl Pending {
+    fn read(conn: &Connection, id: i64) -> Result<Self, QueryError> {
+        let name: String = conn.prepare_cached(queries::NAME)?.query_row([id], |row| row.get(0))?;
+        let name = InstanceName::parse(&name);
+        let stored: Option<Vec<u8>> =
+            conn.prepare_cached(queries::ROW)?.query_row([id], |row| row.get(0)).optional()?;
+        let mut rows = BTreeMap::new();
+        if let Some(stored) = stored {
+            rows.insert(name.clone(), decode_row(id, &stored)?);
+        }
+        Ok(Self { id, name, ledger: Ledger::from_rows(rows) })
+    }
+
+    fn write(&self, conn: &Connection) -> Result<(), QueryError> {
+        match self.ledger.row(&self.name) {
+            Some(row) => set_row(conn, self.id, row),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes one row.
+pub(crate) fn set_row(conn: &Connection, id: i64, row: &Row) -> Result<(), QueryError> {
+    let mut buffer = Vec::new();
+    codec::write_row(row, &mut buffer);
+    let open = row.open.as_ref().map(|open| to_sql(open.seq));
+    conn.prepare_cached(queries::SET_ROW)?.execute((id, open, &buffer))?;
+    Ok(())
+}
+
+/// What is known of a workflow: its rows, and what happened since they were written.
+///
+/// Reads in one short transaction of its own, so that both belong together.
+pub(crate) fn load(conn: &Connection, workflow: &str) -> Result<Ledger, QueryError> {
+    let tx = conn.unchecked_transaction()?;
+    let folded = folded_seq(&tx)?;
+    let mut rows = BTreeMap::new();
+    let mut stored = tx.prepare_cached(queries::ROWS_OF)?;
+    let mut found = stored.query([workflow])?;
+    while let Some(row) = found.next()? {
+        let name: String = row.get(1)?;
+        let body = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+        rows.insert(InstanceName::parse(&name), decode_row(row.get(0)?, body)?);
+    }
+    let mut ledger = Ledger::from_rows(rows);
+    let mut tail = tx.prepare_cached(queries::TAIL_OF)?;
+    let mut events = tail.query((to_sql(folded), workflow))?;
+    while let Some(row) = events.next()? {
+        let name: String = row.get(2)?;
+        ledger.fold(&InstanceName::parse(&name), &read_event(row)?);
+    }
+    Ok(ledger)
+}
+
+/// The open intents of a ledger, in the order in which they were written.
+pub(crate) fn open_intents(workflow: &str, ledger: &Ledger) -> Vec<OpenIntent> {
+    let mut intents: Vec<OpenIntent> = ledger
+        .rows()
+        .filter_map(|(name, row)| {
+            let open = row.open.clone()?;
+            Some(OpenIntent { workflow: workflow.to_owned(), name: name.clone(), open })
+        })
+        .collect();
+    intents.sort_by_key(|intent| intent.open.seq);
+    intents
+}
+
+/// Reads columns 0 (seq), 1 (run), 4 (at) and 5 (body); whom it concerns stands beside it.
+pub(crate) fn read_event(row: &rusqlite::Row<'_>) -> Result<Event, QueryError> {
+    let seq: i64 = row.get(0)?;
+    let body = row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?;
+    Ok(Event {
+        seq: from_sql(seq),
+        run: RunId(row.get(1)?),
+        instance: None,
+        at: row.get(4)?,
+        body: decode_body(seq, body)?,
+    })
+}
+
+fn decode_row(id: i64, stored: &[u8]) -> Result<Row, QueryError> {
+    codec::read_row(stored).map_err(|error| QueryError::Content {
+        table: "instance",
+        row: id,
+        source: Box::new(error),
+    })
+}
+
+/// Reads an event's body.
+pub(crate) fn decode_body(seq: i64, stored: &[u8]) -> Result<Body, QueryError> {
+    codec::read_body(stored).map_err(|error| QueryError::Content {
+        table: "event",
+        row: seq,
+        source: Box::new(error),
+    })
+}
+
+/// The last event that there ever was.
+pub(crate) fn last_seq(conn: &Connection) -> Result<Seq, QueryError> {
+    let last: i64 = conn.prepare_cached(queries::LAST_EVENT)?.query_row([], |row| row.get(0))?;
+    // The history may be pruned, and what is folded stays counted.
+    Ok(from_sql(last).max(folded_seq(conn)?))
+}
+
+/// The last event that the rows know.
+pub(crate) fn folded_seq(conn: &Connection) -> Result<Seq, QueryError> {
+    let stored = meta(conn, FOLDED)?.unwrap_or_default();
+    stored.parse().map(Seq).map_err(|error| QueryError::Content {
+        table: "meta",
+        row: 0,
+        source: Box::new(error),
+    })
+}
+
+/// Notes up to where the rows know the history.
+pub(crate) fn set_folded_seq(conn: &Connection, seq: Seq) -> Result<(), QueryError> {
+    Ok(set_meta(conn, FOLDED, &seq.to_string())?)
+}
+
+/// A place in the history as `SQLite` keeps it.
+pub(crate) fn to_sql(seq: Seq) -> i64 {
+    i64::try_from(seq.0).expect("no history reaches 2^63 events")
+}
+
+/// A place in the history as `SQLite` has kept it.
+pub(crate) fn from_sql(seq: i64) -> Seq {
+    Seq(u64::try_from(seq).unwrap_or_default())
+}
