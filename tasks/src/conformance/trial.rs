@@ -43,6 +43,10 @@ pub(super) fn fresh(verdict: &AnyVerdict) -> Option<Fresh> {
     }
 }
 
+fn is_satisfied(verdict: &AnyVerdict) -> bool {
+    matches!(verdict, AnyVerdict::Satisfied { .. })
+}
+
 impl<'a> Trial<'a> {
     pub(super) fn new(kind: &'a dyn AnyKind, world: &Laboratory, bench: &'a Bench) -> Self {
         Self {
@@ -73,8 +77,21 @@ impl<'a> Trial<'a> {
         self.kind.probe(&self.cx(None), self.params).await
     }
 
+    /// Waits until machines that boot with the world are past what is only underway.
+    ///
+    /// What is called meanwhile does not count.
+    pub(super) async fn awake(&self, world: &Laboratory, limit: Duration) {
+        let end = Instant::now() + limit;
+        while !matches!(self.probe().await, Ok(verdict) if fresh(&verdict).is_some() || is_satisfied(&verdict)) {
+            assert!(Instant::now() < end, "the prepared world does not wake up within {limit:?}");
+            sleep(PAUSE).await;
+        }
+        world.forget();
+    }
+
     pub(super) async fn apply(&self, limit: Duration) -> Result<(), Failure> {
-        let applied = timeout(limit, self.kind.apply(&self.cx(Some(Seq(1))), self.params));
+        let cx = self.cx(Some(Seq(1)));
+        let applied = timeout(limit, self.kind.apply(&cx, self.params));
         applied.await.unwrap_or_else(|_| panic!("an apply hangs beyond {limit:?}"))
     }
 
