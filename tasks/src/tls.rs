@@ -63,3 +63,23 @@ pub(crate) fn trusting_or_system(pem: Option<&str>) -> Result<ClientConfig, BadA
             .with_no_client_auth()),
     }
 }
+
+/// A client configuration that trusts the authorities of this machine, and those of PEM texts.
+///
+/// # Errors
+///
+/// A text holds no usable authority, or the machine's own cannot be used.
+pub(crate) fn public(extra: &[String]) -> Result<ClientConfig, BadAuthority> {
+    let mut roots = Vec::new();
+    for pem in extra {
+        roots.extend(certificates(pem)?);
+    }
+    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(roots, provider())
+        .map_err(|_| BadAuthority)?;
+    Ok(ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|_| BadAuthority)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
