@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::id::{Attempt, Instance, Token};
 use crate::kind::Retry;
 use crate::ledger::Row;
-use crate::rank;
+use crate::rank::{self, Expect};
 use crate::report::Progress;
 use crate::runner::desk::Entry;
 use crate::runner::fingerprint::fingerprint;
@@ -28,7 +28,9 @@ pub(super) fn setup<'w>(
     selected: &Selected,
     options: &Options,
 ) -> Setup<'w> {
-    let durations = rank::durations(workflow, |id| rows.get(id.index()));
+    let durations = rank::durations(workflow, rows, |id| {
+        Expect::of(workflow.task_of(id).effect, &rows[id.index()])
+    });
     let first = rows.iter().map(|row| row.open.is_some() || row.failure.is_some()).collect();
     Setup {
         graph: &workflow.graph,
