@@ -1,2 +1,27 @@
 //! The command line of flow.
-fn main() {}
+
+mod abort;
+mod args;
+mod assets;
+mod commands;
+mod env;
+mod exit;
+mod lab;
+mod render;
+mod site;
+mod terminal;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = match args::parse() {
+        Ok(args) => args,
+        Err(exit) => return exit.into(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let exit = match runtime {
+        Ok(runtime) => runtime.block_on(commands::dispatch(args)),
+        Err(error) => abort::Abort::bug("the async runtime cannot be built", &error).show(),
+    };
+    exit.into()
+}

@@ -174,8 +174,9 @@ impl Bundle {
             pair.check(part)?;
         }
         // It may be RSA in any of two forms, which nobody here has to use.
-        text(&k8sserviceaccount.key, "certs.k8sserviceaccount")
-            .and_then(|pem| keys::unarmour(&pem).map_err(|_| unreadable("certs.k8sserviceaccount")))?;
+        text(&k8sserviceaccount.key, "certs.k8sserviceaccount").and_then(|pem| {
+            keys::unarmour(&pem).map_err(|_| unreadable("certs.k8sserviceaccount"))
+        })?;
         let secret = BASE64_STANDARD.decode(&self.cluster.secret);
         if !secret.is_ok_and(|bytes| bytes.len() == RANDOM) {
             return Err(unreadable("cluster.secret"));
@@ -201,8 +202,7 @@ impl Pair {
         let (certificate, key) = self.pem(part)?;
         let broken = |_: BadKey| unreadable(part);
         let der = keys::unarmour(&certificate).map_err(broken)?;
-        let (_, seen) =
-            x509_parser::parse_x509_certificate(&der).map_err(|_| unreadable(part))?;
+        let (_, seen) = x509_parser::parse_x509_certificate(&der).map_err(|_| unreadable(part))?;
         let key = keys::from_pem(&key).map_err(broken)?;
         if seen.public_key().subject_public_key.data == key.public_key_raw() {
             Ok(())

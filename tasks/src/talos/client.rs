@@ -117,12 +117,13 @@ pub(super) async fn knock(
     match Client::maintenance(machine, deadline).await {
         Ok(client) => Ok(Door::Maintenance(client)),
         // Between the two looks it may have taken a configuration: then it is ours by now.
-        Err(CallError::Configured { .. }) => match Client::secure(machine, identity, deadline).await
-        {
-            Ok(client) => Ok(Door::Configured(client)),
-            Err(CallError::Foreign { .. }) => Err(foreign),
-            Err(error) => Err(error),
-        },
+        Err(CallError::Configured { .. }) => {
+            match Client::secure(machine, identity, deadline).await {
+                Ok(client) => Ok(Door::Configured(client)),
+                Err(CallError::Foreign { .. }) => Err(foreign),
+                Err(error) => Err(error),
+            }
+        }
         Err(error) => Err(error),
     }
 }
@@ -220,8 +221,7 @@ impl Client {
             try_mode_timeout: None,
         };
         let mut service = self.service();
-        let reply =
-            self.call("ApplyConfiguration", service.apply_configuration(request)).await?;
+        let reply = self.call("ApplyConfiguration", service.apply_configuration(request)).await?;
         let message = self.only("ApplyConfiguration", reply.messages)?;
         let restarts = message.mode() == Mode::Reboot;
         let words = message.warnings.into_iter().chain([message.mode_details]);
@@ -338,10 +338,8 @@ impl Client {
         if let Some(refusal) = self.alert.refusal() {
             return CallError::Unauthorised { machine, call, source: Box::new(refusal) };
         }
-        let source = Answer {
-            code: format!("{:?}", status.code()),
-            message: status.message().to_owned(),
-        };
+        let source =
+            Answer { code: format!("{:?}", status.code()), message: status.message().to_owned() };
         if let Some(cause) = status.source() {
             // A status with a cause was made up by this side.
             let source = innermost(cause).to_string().into();

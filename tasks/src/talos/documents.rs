@@ -82,9 +82,9 @@ impl Documents {
             canonical(&mut text, &Value::String(name.clone()));
             canonical(&mut text, document);
         }
-        Sha256::digest(text.as_bytes()).iter().fold(String::new(), |hash, byte| {
-            hash + &format!("{byte:02x}")
-        })
+        Sha256::digest(text.as_bytes())
+            .iter()
+            .fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"))
     }
 
     /// The places where a live configuration differs from this one. Never their values.
@@ -93,7 +93,9 @@ impl Documents {
     pub(super) fn differences(&self, live: &Self) -> Vec<String> {
         let (wanted, live) = (comparable(self), comparable(live));
         let mut places = Vec::new();
-        for name in wanted.0.keys().chain(live.0.keys().filter(|name| !wanted.0.contains_key(*name))) {
+        for name in
+            wanted.0.keys().chain(live.0.keys().filter(|name| !wanted.0.contains_key(*name)))
+        {
             match (wanted.0.get(name), live.0.get(name)) {
                 (Some(wanted), Some(live)) => compare(name, wanted, live, &mut places),
                 (Some(_), None) => places.push(format!("{name} (missing)")),
@@ -252,8 +254,10 @@ mod tests {
                 "v1alpha1.machine.install.wipe"
             ]
         );
-        assert_eq!(read(WANTED).differences(&read("version: v1alpha1"))[0],
-            "ExtensionServiceConfig/tailscale (missing)");
+        assert_eq!(
+            read(WANTED).differences(&read("version: v1alpha1"))[0],
+            "ExtensionServiceConfig/tailscale (missing)"
+        );
     }
 
     #[test]

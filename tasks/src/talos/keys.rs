@@ -23,8 +23,9 @@ const fn bad(what: &'static str) -> BadKey {
 const PEM_LINE: usize = 64;
 
 /// PKCS#8 version 1 of an Ed25519 key up to its 32 bytes (RFC 8410).
-const ED25519_PREFIX: [u8; 16] =
-    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+const ED25519_PREFIX: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
 /// PKCS#8 of a P-256 key as ring writes it, up to its 32 bytes.
 const P256_PKCS8_PREFIX: [u8; 36] = [
     0x30, 0x81, 0x87, 0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02,
@@ -105,11 +106,7 @@ fn pkcs8(sec1: &[u8]) -> Result<Vec<u8>, BadKey> {
     Ok([&P256_PKCS8_PREFIX, scalar, &P256_PKCS8_MIDDLE, point].concat())
 }
 
-fn split<'a>(
-    der: &'a [u8],
-    prefix: &[u8],
-    middle: &[u8],
-) -> Result<(&'a [u8], &'a [u8]), BadKey> {
+fn split<'a>(der: &'a [u8], prefix: &[u8], middle: &[u8]) -> Result<(&'a [u8], &'a [u8]), BadKey> {
     const SHAPE: BadKey = bad("an EC key is not of the curve P-256 or has no public half");
     let rest = der.strip_prefix(prefix).ok_or(SHAPE)?;
     let (scalar, rest) = rest.split_at_checked(SCALAR).ok_or(SHAPE)?;
@@ -176,6 +173,8 @@ mod tests {
     #[test]
     fn what_is_no_key_is_refused() {
         assert!(from_pem("").is_err());
-        assert!(from_pem("-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----").is_err());
+        assert!(
+            from_pem("-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----").is_err()
+        );
     }
 }

@@ -210,10 +210,8 @@ fn render(cluster: &str, params: &Params) -> Result<(String, String), Error> {
     let plan = Plan { cluster, bundle, node, network, talos, choices: &choices };
     let machine = || node.name.clone();
     let rendered = plan.documents();
-    let yaml = render::yaml(&rendered).map_err(|_| Error::Documents {
-        machine: machine(),
-        source: BadDocuments::Yaml,
-    })?;
+    let yaml = render::yaml(&rendered)
+        .map_err(|_| Error::Documents { machine: machine(), source: BadDocuments::Yaml })?;
     // The rules judge what a machine will read, so the text is read back.
     let documents = Documents::parse(&yaml)
         .map_err(|source| Error::Documents { machine: machine(), source })?;

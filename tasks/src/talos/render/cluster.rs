@@ -42,10 +42,7 @@ fn endpoint(plan: &Plan<'_>) -> String {
 fn controller(plan: &Plan<'_>) -> [(&'static str, Value); 7] {
     let certs = &plan.bundle.certs;
     [
-        (
-            "secretboxEncryptionSecret",
-            json!(plan.bundle.secrets.secretboxencryptionsecret),
-        ),
+        ("secretboxEncryptionSecret", json!(plan.bundle.secrets.secretboxencryptionsecret)),
         ("aggregatorCA", plan.authority(&certs.k8saggregator)),
         ("serviceAccount", json!({ "key": certs.k8sserviceaccount.key })),
         ("apiServer", api_server(plan)),

@@ -48,10 +48,7 @@ fn planned(plan: &Plan<'_>) -> Vec<String> {
         endpoint.scheme() == "https" && endpoint.port().is_some(),
         format!("the endpoint {endpoint} is not https with a port"),
     );
-    demand(
-        is_label(&plan.node.name),
-        format!("`{}` is no host name", plan.node.name),
-    );
+    demand(is_label(&plan.node.name), format!("`{}` is no host name", plan.node.name));
     wrong
 }
 
@@ -64,7 +61,8 @@ fn network(documents: &Documents, plan: &Plan<'_>) -> Vec<String> {
         wrong.push("an address may also come from elsewhere: DHCP or `machine.network`".to_owned());
     }
     let link = documents.get(&format!("LinkConfig/{}", plan.choices.link));
-    let address = link.and_then(|link| link.pointer("/addresses/0/address")).and_then(Value::as_str);
+    let address =
+        link.and_then(|link| link.pointer("/addresses/0/address")).and_then(Value::as_str);
     if address != Some(plan.node.cidr.to_string().as_str()) {
         wrong.push("the link does not have the planned address".to_owned());
     }
@@ -109,7 +107,8 @@ fn pods(documents: &Documents, _: &Plan<'_>) -> Vec<String> {
         (text("/cluster/network/cni/name") == Some("none"), "Talos would bring a CNI of its own"),
         (truth("/cluster/proxy/disabled"), "kube-proxy would run beside Cilium"),
         (
-            truth("/machine/features/kubePrism/enabled") && port == Some(machine::KUBE_PRISM.into()),
+            truth("/machine/features/kubePrism/enabled")
+                && port == Some(machine::KUBE_PRISM.into()),
             "KubePrism is off, so Cilium cannot find the API",
         ),
     ];

@@ -58,9 +58,22 @@ fn a_controller_has_everything_and_a_worker_no_key() {
     assert_eq!(
         found,
         [
-            "aggregatorCA", "apiServer", "ca", "clusterName", "controlPlane", "controllerManager",
-            "discovery", "etcd", "id", "network", "proxy", "scheduler", "secret",
-            "secretboxEncryptionSecret", "serviceAccount", "token",
+            "aggregatorCA",
+            "apiServer",
+            "ca",
+            "clusterName",
+            "controlPlane",
+            "controllerManager",
+            "discovery",
+            "etcd",
+            "id",
+            "network",
+            "proxy",
+            "scheduler",
+            "secret",
+            "secretboxEncryptionSecret",
+            "serviceAccount",
+            "token",
         ]
     );
     assert_eq!(controller["machine"]["certSANs"], json!(["10.2.3.1"]));
@@ -74,7 +87,14 @@ fn a_controller_has_everything_and_a_worker_no_key() {
     assert_eq!(
         found,
         [
-            "ca", "clusterName", "controlPlane", "discovery", "id", "network", "proxy", "secret",
+            "ca",
+            "clusterName",
+            "controlPlane",
+            "discovery",
+            "id",
+            "network",
+            "proxy",
+            "secret",
             "token",
         ]
     );
@@ -84,32 +104,48 @@ fn a_controller_has_everything_and_a_worker_no_key() {
 #[test]
 fn the_documents_beside_it_are_these() {
     let mut with = with("worker");
-    with["mesh"] = json!({ "url": "https://mesh.example.com", "routes": ["10.2.3.0/27"], "user": "c" });
+    with["mesh"] =
+        json!({ "url": "https://mesh.example.com", "routes": ["10.2.3.0/27"], "user": "c" });
     with["mesh-key"] = json!("key");
     let worker = documents(with);
     let expected = [
-        ("ExtensionServiceConfig/tailscale", json!({
-            "apiVersion": "v1alpha1", "kind": "ExtensionServiceConfig", "name": "tailscale",
-            "environment": [
-                "TS_AUTHKEY=key", "TS_AUTH_ONCE=true", "TS_HOSTNAME=worker0",
-                "TS_EXTRA_ARGS=--login-server=https://mesh.example.com", "TS_ROUTES=10.2.3.0/27",
-            ],
-        })),
-        ("HostnameConfig", json!({
-            "apiVersion": "v1alpha1", "kind": "HostnameConfig", "hostname": "worker0",
-        })),
-        ("LinkConfig/eth0", json!({
-            "apiVersion": "v1alpha1", "kind": "LinkConfig", "name": "eth0", "up": true,
-            "addresses": [{ "address": "10.2.2.1/16" }], "routes": [{ "gateway": "10.2.0.1" }],
-        })),
-        ("ResolverConfig", json!({
-            "apiVersion": "v1alpha1", "kind": "ResolverConfig",
-            "nameservers": [{ "address": "10.2.0.1" }, { "address": "9.9.9.9" }],
-        })),
-        ("TimeSyncConfig", json!({
-            "apiVersion": "v1alpha1", "kind": "TimeSyncConfig", "enabled": true,
-            "ntp": { "servers": ["time.cloudflare.com"] },
-        })),
+        (
+            "ExtensionServiceConfig/tailscale",
+            json!({
+                "apiVersion": "v1alpha1", "kind": "ExtensionServiceConfig", "name": "tailscale",
+                "environment": [
+                    "TS_AUTHKEY=key", "TS_AUTH_ONCE=true", "TS_HOSTNAME=worker0",
+                    "TS_EXTRA_ARGS=--login-server=https://mesh.example.com", "TS_ROUTES=10.2.3.0/27",
+                ],
+            }),
+        ),
+        (
+            "HostnameConfig",
+            json!({
+                "apiVersion": "v1alpha1", "kind": "HostnameConfig", "hostname": "worker0",
+            }),
+        ),
+        (
+            "LinkConfig/eth0",
+            json!({
+                "apiVersion": "v1alpha1", "kind": "LinkConfig", "name": "eth0", "up": true,
+                "addresses": [{ "address": "10.2.2.1/16" }], "routes": [{ "gateway": "10.2.0.1" }],
+            }),
+        ),
+        (
+            "ResolverConfig",
+            json!({
+                "apiVersion": "v1alpha1", "kind": "ResolverConfig",
+                "nameservers": [{ "address": "10.2.0.1" }, { "address": "9.9.9.9" }],
+            }),
+        ),
+        (
+            "TimeSyncConfig",
+            json!({
+                "apiVersion": "v1alpha1", "kind": "TimeSyncConfig", "enabled": true,
+                "ntp": { "servers": ["time.cloudflare.com"] },
+            }),
+        ),
     ];
     let names: Vec<_> = worker.names().filter(|name| *name != "v1alpha1").collect();
     assert_eq!(names, expected.iter().map(|(name, _)| *name).collect::<Vec<_>>());
@@ -117,10 +153,7 @@ fn the_documents_beside_it_are_these() {
         assert_eq!(worker.get(name), Some(&document));
     }
     let controller = documents(self::with("controller"));
-    assert_eq!(
-        controller.get("Layer2VIPConfig/10.2.3.1").unwrap()["link"],
-        json!("eth0")
-    );
+    assert_eq!(controller.get("Layer2VIPConfig/10.2.3.1").unwrap()["link"], json!("eth0"));
 }
 
 #[test]

@@ -1,0 +1,25 @@
+//! Every environment variable that flow itself reads.
+
+use std::path::PathBuf;
+
+/// The default site.
+pub(crate) const SITE: &str = "FLOW_SITE";
+/// The identity that opens the vault.
+pub(crate) const IDENTITY: &str = "FLOW_AGE_IDENTITY";
+/// Filter of the diagnostic log, as `debug` or `flow_engine=trace`.
+pub(crate) const LOG: &str = "FLOW_LOG";
+/// Kills the process with SIGKILL once the event of this number is durable; for tests of recovery.
+pub(crate) const CRASH_AT: &str = "FLOW_CRASH_AT";
+/// Prefix of inputs: `FLOW_INPUT_X`.
+pub(crate) const INPUT: &str = "FLOW_INPUT_";
+
+/// The value of a variable; an empty one counts as not set.
+pub(crate) fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Where a user's own identity is, unless the variable says otherwise.
+pub(crate) fn identity() -> Option<PathBuf> {
+    let own = text(IDENTITY).map(PathBuf::from);
+    own.or_else(|| Some(PathBuf::from(text("HOME")?).join(".config/flow/identity")))
+}

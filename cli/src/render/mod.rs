@@ -1,0 +1,3 @@
+//! Values to lines: pure, and held by tests.
+
+pub(crate) mod time;

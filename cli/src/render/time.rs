@@ -1,0 +1,37 @@
+//! Durations and ages for people.
+
+use std::time::Duration;
+
+/// A duration in few characters: `0.4s`, `12s`, `2m04s`, `1h05m`.
+pub(crate) fn took(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..10 => format!("{:.1}s", duration.as_secs_f64()),
+        10..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// How long ago something was, in words.
+pub(crate) fn ago(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s ago"),
+        60..3600 => format!("{} min ago", seconds / 60),
+        3600..86_400 => format!("{}h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        let shown = [0.05, 9.94, 10.0, 124.0, 3900.0].map(|s| took(Duration::from_secs_f64(s)));
+        assert_eq!(shown, ["0.1s", "9.9s", "10s", "2m04s", "1h05m"]);
+        assert_eq!(ago(Duration::from_hours(72)), "3 days ago");
+    }
+}

@@ -1,0 +1,152 @@
+//! The one door to the terminal: data to stdout, everything else to stderr.
+
+pub(crate) mod live;
+pub(crate) mod plain;
+pub(crate) mod stream;
+
+use std::io::{IsTerminal, Write};
+
+use miette::{GraphicalReportHandler, GraphicalTheme, Report};
+use owo_colors::OwoColorize;
+use serde_json::Value;
+
+use crate::abort::Abort;
+use crate::exit::Exit;
+
+/// How flow speaks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terminal {
+    /// One JSON object a line on stdout.
+    pub(crate) json: bool,
+    /// Whether stderr is a terminal that can move its cursor.
+    pub(crate) interactive: bool,
+    color: bool,
+    width: usize,
+}
+
+/// What a mark at the start of a line says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Done.
+    Good,
+    /// Failed.
+    Bad,
+    /// In progress.
+    Busy,
+    /// Worth a look.
+    Warn,
+}
+
+impl Terminal {
+    /// What stderr can do, and what the user asked for.
+    pub(crate) fn detect(json: bool) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        Self {
+            json,
+            interactive: is_terminal && !dumb && !json,
+            color: is_terminal && !no_color && !dumb,
+            width: width.unwrap_or(100),
+        }
+    }
+
+    /// A line for the user, on stderr; silent in JSON mode.
+    pub(crate) fn say(self, line: impl AsRef<str>) {
+        if !self.json {
+            // A closed stderr does not stop a run.
+            let _ = writeln!(std::io::stderr(), "{}", line.as_ref());
+        }
+    }
+
+    /// A line of data, on stdout.
+    pub(crate) fn data(self, line: impl AsRef<str>) {
+        // A closed stdout does not stop a run.
+        let _ = writeln!(std::io::stdout(), "{}", line.as_ref());
+    }
+
+    /// Text for stdout as it is, without a newline of ours.
+    pub(crate) fn raw(self, text: &[u8]) {
+        let mut out = std::io::stdout();
+        // As above.
+        let _ = out.write_all(text).and_then(|()| out.flush());
+    }
+
+    /// One JSON object, on stdout.
+    pub(crate) fn object(self, object: &Value) {
+        self.data(object.to_string());
+    }
+
+    /// A mark, coloured where the terminal has colours.
+    pub(crate) fn mark(self, mark: Mark) -> String {
+        let text = match mark {
+            Mark::Good => "✓",
+            Mark::Bad => "✗",
+            Mark::Busy => "▸",
+            Mark::Warn => "!",
+        };
+        if !self.color {
+            return text.to_owned();
+        }
+        match mark {
+            Mark::Good => text.green().to_string(),
+            Mark::Bad => text.red().to_string(),
+            Mark::Busy => text.cyan().to_string(),
+            Mark::Warn => text.yellow().to_string(),
+        }
+    }
+
+    /// Whether the user can be asked.
+    pub(crate) fn can_ask(self) -> bool {
+        self.interactive && std::io::stdin().is_terminal()
+    }
+
+    /// How many columns there are.
+    pub(crate) fn width(self) -> usize {
+        self.width
+    }
+
+    /// A diagnostic with its place, causes and help.
+    pub(crate) fn report(self, report: &Report) {
+        let theme =
+            if self.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler = GraphicalReportHandler::new_themed(theme).with_width(self.width);
+        let mut text = String::new();
+        if handler.render_report(&mut text, report.as_ref()).is_err() {
+            text = report.to_string();
+        }
+        // A closed stderr does not change how flow ends.
+        let _ = write!(std::io::stderr(), "{text}");
+    }
+}
+
+impl Abort {
+    /// Tells everything and says how to exit.
+    pub(crate) fn show_on(self, terminal: Terminal) -> Exit {
+        for report in &self.reports {
+            if terminal.json {
+                terminal.object(&serde_json::json!({
+                    "flow": 1,
+                    "type": "error",
+                    "code": report.code().map(|code| code.to_string()),
+                    "message": report.to_string(),
+                    "causes": report.chain().skip(1).map(ToString::to_string).collect::<Vec<_>>(),
+                    "help": report.help().map(|help| help.to_string()),
+                    "exit": self.exit.code(),
+                }));
+            } else {
+                terminal.report(report);
+            }
+        }
+        if self.reports.len() > 1 {
+            terminal.say(format!("{} errors; nothing was run", self.reports.len()));
+        }
+        self.exit
+    }
+
+    /// As [`Abort::show_on`], before it is known how flow speaks.
+    pub(crate) fn show(self) -> Exit {
+        self.show_on(Terminal::detect(false))
+    }
+}
