@@ -113,12 +113,8 @@ fn once_satisfied() {
     assert_eq!(of(Once, Satisfied, NONE), ends(Adopted));
     assert_eq!(of(Once, Satisfied, MADE), ends(Kept));
     assert_eq!(of(Once, Satisfied, OPEN), ends(Recovered));
-    let changed = Case {
-        changed: true,
-        applies_on_change: true,
-        force: true,
-        ..case(Once, Satisfied, MADE)
-    };
+    let changed =
+        Case { changed: true, applies_on_change: true, force: true, ..case(Once, Satisfied, MADE) };
     assert_eq!(decide(&changed), ends(Kept));
 }
 

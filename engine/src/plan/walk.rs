@@ -26,7 +26,7 @@ use crate::runner::Selected;
 use crate::runner::desk::{Desk, Durable, Told};
 use crate::runner::fingerprint::fingerprint;
 use crate::runner::stop::FirstWrite;
-use crate::runner::values::{Board, Given, given_by_ledger, resolve};
+use crate::runner::values::{Board, Given, given_by_ledger};
 use crate::scheduler::{Command, Ended, Event, Scheduler, Setup};
 use crate::workflow::{Unresolved, Workflow};
 
@@ -160,7 +160,7 @@ impl<'r> Walk<'r> {
             return Err(Planned::Unknown { until, root });
         }
         let resolved = loop {
-            match resolve(&self.workflow, id, &self.board) {
+            match self.workflow.resolve(id, &self.board) {
                 Ok(resolved) => break resolved,
                 Err(Unresolved::Failed(failure)) => {
                     let failure = self.lent.redactor.redact_failure(failure);

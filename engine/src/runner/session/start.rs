@@ -14,7 +14,6 @@ use crate::rank::{self, Expect};
 use crate::report::Progress;
 use crate::runner::desk::Entry;
 use crate::runner::fingerprint::fingerprint;
-use crate::runner::values::resolve;
 use crate::runner::{Ending, Options, Selected};
 use crate::scheduler::{Command, Ended, Event, Setup};
 use crate::workflow::{Unresolved, Workflow};
@@ -75,7 +74,8 @@ impl Session<'_> {
     fn start(&mut self, instance: Instance) -> Result<(), Failure> {
         let workflow = self.workflow;
         let task = workflow.task_of(instance);
-        let resolved = resolve(workflow, instance, &self.board)
+        let resolved = workflow
+            .resolve(instance, &self.board)
             .map_err(|unresolved| self.unresolved(instance, unresolved))?;
         for pointer in &resolved.secret {
             if let Some(value) = resolved.params.pointer(pointer) {
