@@ -26,6 +26,11 @@ pub(crate) struct SiteAt {
 }
 
 impl SiteAt {
+    /// Whether it is the site without a file.
+    pub(crate) fn is_local(&self) -> bool {
+        self.site.name == LOCAL
+    }
+
     /// The lab's world of this site.
     pub(crate) fn world(&self) -> PathBuf {
         self.folder.join("lab")

@@ -118,8 +118,25 @@ impl Ledger {
     pub fn fold(&mut self, name: &InstanceName, event: &Event) {
         match &event.body {
             Body::Run(_) | Body::Edit { .. } | Body::End(_) => {}
+            Body::Intent(_) | Body::Record { .. } | Body::Outcome(_) => {
+                self.rows.entry(name.clone()).or_default().fold(event);
+            }
+        }
+    }
+
+    /// Takes the row of an instance out.
+    pub(crate) fn take(&mut self, name: &InstanceName) -> Option<Row> {
+        self.rows.remove(name)
+    }
+}
+
+impl Row {
+    /// Takes in one event that concerns this row's instance; see [`Ledger::fold`].
+    pub fn fold(&mut self, event: &Event) {
+        match &event.body {
+            Body::Run(_) | Body::Edit { .. } | Body::End(_) => {}
             Body::Intent(intent) => {
-                self.entry(name).open = Some(Open {
+                self.open = Some(Open {
                     seq: event.seq,
                     run: event.run,
                     attempt: intent.attempt,
@@ -129,20 +146,14 @@ impl Ledger {
                 });
             }
             Body::Record { key, value } => {
-                if let Some(open) = &mut self.entry(name).open {
+                if let Some(open) = &mut self.open {
                     open.records.insert(key.clone(), value.clone());
                 }
             }
-            Body::Outcome(outcome) => self.entry(name).end(event, outcome),
+            Body::Outcome(outcome) => self.end(event, outcome),
         }
     }
 
-    fn entry(&mut self, name: &InstanceName) -> &mut Row {
-        self.rows.entry(name.clone()).or_default()
-    }
-}
-
-impl Row {
     fn end(&mut self, event: &Event, outcome: &Outcome) {
         match outcome {
             Outcome::Succeeded(success) => self.succeed(event, success),

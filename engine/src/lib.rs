@@ -6,7 +6,9 @@
 //! [`event`]s, which a [`Store`](journal::Store) makes durable in batches and [`ledger`] folds
 //! into what flow knows.
 
+mod attempt;
 pub mod cx;
+pub mod decide;
 pub mod event;
 pub mod expr;
 pub mod failure;
@@ -15,9 +17,15 @@ pub mod id;
 pub mod journal;
 pub mod kind;
 pub mod ledger;
+pub mod rank;
+pub mod redact;
 pub mod registry;
 pub mod report;
+pub mod runner;
+pub mod scheduler;
 pub mod secret;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod workflow;
 
 pub use cx::{Cx, NotRecorded, SiteContext, Stop};

@@ -64,6 +64,9 @@ pub trait Reporter {
     fn durable(&mut self, events: &[Event]);
     /// Takes output of an attempt (already redacted), for its log.
     fn log(&mut self, instance: Instance, attempt: Attempt, bytes: &[u8]);
+    /// The disk is full: nothing new becomes durable, so nothing new is asked of the world until
+    /// the store can write again. Told once for each try.
+    fn disk_is_full(&mut self) {}
 }
 
 /// A reporter that drops everything.

@@ -1,0 +1,489 @@
+//! One try of one instance: look, decide, write the intent, apply, look until it has taken hold.
+//!
+//! Nothing is asked of the world before its intent is durable, and an error of a probe never
+//! leads to an apply.
+
+pub(crate) mod glance;
+mod settle;
+mod stopped;
+mod success;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::cx::{Cx, CxParts, SiteContext, Stop};
+use crate::decide::{Case, Decision, Past, Seen, decide};
+use crate::event::{Body, Done, Fingerprint, Intent, Outcome};
+use crate::failure::Failure;
+use crate::id::{Attempt, Instance, RunId, Seq, Token};
+use crate::journal::Vault;
+use crate::kind::{Effect, OnDrift, Retry};
+use crate::ledger::Row;
+use crate::redact::Redactor;
+use crate::registry::AnyVerdict;
+use crate::report::Progress;
+use crate::runner::desk::{Desk, Entry, NotDurable, Told};
+use crate::runner::page::{Page, PageParts};
+use crate::runner::stop::FirstWrite;
+use crate::secret::Secrets;
+use crate::workflow::{InstanceDef, Resolved, Task, Workflow};
+
+use settle::Polling;
+
+/// A look takes at most this long, or as long as an apply may, if that is longer.
+const LONGEST_LOOK: Duration = Duration::from_mins(1);
+/// What a kind that watches the stop gets to end its children after the second interrupt.
+const WIND_DOWN: Duration = Duration::from_secs(23);
+
+/// What all attempts of a run share.
+pub(crate) struct Lent {
+    pub(crate) workflow: Arc<Workflow>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) vault: Arc<dyn Vault>,
+    pub(crate) site: Arc<SiteContext>,
+    pub(crate) redactor: Arc<Redactor>,
+    pub(crate) stop: watch::Receiver<Stop>,
+    pub(crate) first_write: FirstWrite,
+    pub(crate) run: RunId,
+    pub(crate) seed: u64,
+}
+
+/// One try, as the runner hands it out.
+pub(crate) struct Assignment {
+    pub(crate) instance: Instance,
+    pub(crate) attempt: Attempt,
+    /// Whether a failure of this one is final.
+    pub(crate) last: bool,
+    /// What is known; given back with what this try adds.
+    pub(crate) row: Row,
+    pub(crate) resolved: Resolved,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) token: Token,
+    pub(crate) force: bool,
+    pub(crate) redo: bool,
+    /// What an earlier try of this session asked for.
+    pub(crate) meant: Option<Done>,
+}
+
+/// A try that is over.
+pub(crate) struct Returned {
+    pub(crate) instance: Instance,
+    pub(crate) attempt: Attempt,
+    pub(crate) row: Row,
+    pub(crate) meant: Option<Done>,
+    pub(crate) took: Duration,
+    pub(crate) end: End,
+}
+
+/// How a try ended.
+pub(crate) enum End {
+    /// As declared.
+    Succeeded(Box<Finished>),
+    /// Not as declared.
+    Failed {
+        failure: Failure,
+        /// Whether another try may help. Else the failure is on its way into history.
+        again: bool,
+        in_doubt: bool,
+    },
+    /// The user stopped it; an open intent stays open.
+    Interrupted,
+    /// History cannot be written any more.
+    Lost,
+}
+
+/// What a success hands on.
+pub(crate) struct Finished {
+    pub(crate) done: Done,
+    pub(crate) outputs: serde_json::Value,
+    pub(crate) secrets: Secrets,
+    pub(crate) notes: Vec<String>,
+    pub(crate) drift: Option<String>,
+}
+
+/// Why a try did not succeed.
+enum Broke {
+    Failed {
+        failure: Failure,
+        /// Whether the class of the failure decides about another try.
+        retryable: bool,
+        /// Whether the open intent has certainly, or admittedly, come to nothing.
+        closed: bool,
+    },
+    Interrupted,
+    Lost,
+}
+
+impl Broke {
+    fn failed(failure: Failure) -> Self {
+        Self::Failed { failure, retryable: true, closed: false }
+    }
+
+    fn for_good(failure: Failure) -> Self {
+        Self::Failed { failure, retryable: false, closed: false }
+    }
+}
+
+impl From<NotDurable> for Broke {
+    fn from(NotDurable: NotDurable) -> Self {
+        Self::Lost
+    }
+}
+
+/// Runs one try to its end.
+///
+/// # Cancel safety
+///
+/// Dropped, an effect that was asked for has an intent without an outcome, which the next
+/// session settles.
+pub(crate) async fn attempt(lent: Arc<Lent>, assignment: Assignment) -> Returned {
+    let started = Instant::now();
+    let mut work = Work::new(&lent, assignment, started);
+    let end = match work.run().await {
+        Ok(finished) => End::Succeeded(Box::new(finished)),
+        Err(broke) => work.end(broke),
+    };
+    work.page.close_log();
+    if let Some(open) = &mut work.row.open {
+        open.records = work.page.records();
+    }
+    Returned {
+        instance: work.instance,
+        attempt: work.attempt,
+        meant: work.meant,
+        row: work.row,
+        took: started.elapsed(),
+        end,
+    }
+}
+
+struct Work<'l> {
+    lent: &'l Lent,
+    task: &'l Task,
+    def: &'l InstanceDef,
+    instance: Instance,
+    attempt: Attempt,
+    last: bool,
+    row: Row,
+    resolved: Resolved,
+    fingerprint: Fingerprint,
+    token: Token,
+    force: bool,
+    redo: bool,
+    meant: Option<Done>,
+    page: Arc<Page>,
+    stop: watch::Receiver<Stop>,
+    started: Instant,
+    /// How long the first look took.
+    probed: Duration,
+    /// When this try's apply began.
+    applied: Option<Instant>,
+}
+
+impl<'l> Work<'l> {
+    fn new(lent: &'l Lent, assignment: Assignment, started: Instant) -> Self {
+        let Assignment {
+            instance,
+            attempt,
+            last,
+            row,
+            resolved,
+            fingerprint,
+            token,
+            force,
+            redo,
+            meant,
+        } = assignment;
+        let def = lent.workflow.instance(instance);
+        let page = Arc::new(Page::new(PageParts {
+            instance,
+            attempt,
+            name: def.name.clone(),
+            desk: Arc::clone(&lent.desk),
+            vault: Arc::clone(&lent.vault),
+            redactor: Arc::clone(&lent.redactor),
+            records: row.open.as_ref().map(|open| open.records.clone()).unwrap_or_default(),
+        }));
+        Self {
+            lent,
+            task: lent.workflow.task_of(instance),
+            def,
+            instance,
+            attempt,
+            last,
+            row,
+            resolved,
+            fingerprint,
+            token,
+            force,
+            redo,
+            meant,
+            page,
+            stop: lent.stop.clone(),
+            started,
+            probed: Duration::ZERO,
+            applied: None,
+        }
+    }
+
+    async fn run(&mut self) -> Result<Finished, Broke> {
+        self.tell(Progress::Probing(self.instance));
+        let open = self.row.open.as_ref().map(|open| open.seq);
+        let mut seen = self.look(open, Stop::Graceful).await?;
+        self.probed = self.started.elapsed();
+        let mut polling: Option<Polling> = None;
+        loop {
+            let waited = polling.as_ref().is_some_and(|polling| polling.is_over());
+            let decision = match seen {
+                Err(failure) if self.may_poll(&failure, polling.is_some()) && !waited => {
+                    seen = Err(failure);
+                    Decision::Poll
+                }
+                Err(failure) => return Err(self.unknown(failure)),
+                Ok(verdict) => {
+                    let decision = decide(&self.case(&verdict, waited));
+                    match decision {
+                        Decision::Succeed(done) => return self.succeed(done, verdict),
+                        Decision::Apply { done, close } => {
+                            return self.change(done, close, &verdict).await;
+                        }
+                        Decision::Stop(stopped) => {
+                            let failure = stopped::failure(stopped, &self.def.name, &verdict);
+                            return Err(Broke::for_good(failure));
+                        }
+                        Decision::Poll => {}
+                    }
+                    seen = Ok(verdict);
+                    decision
+                }
+            };
+            debug_assert_eq!(decision, Decision::Poll, "everything else has returned");
+            let polling = polling.get_or_insert_with(|| self.polling());
+            self.pause(polling, &seen).await?;
+            seen = self.look(open, Stop::Graceful).await?;
+        }
+    }
+
+    /// Whether an error means "not yet": while polling it does, and a gate always polls, unless
+    /// looking again cannot help.
+    fn may_poll(&self, failure: &Failure, polling: bool) -> bool {
+        match self.task.effect {
+            Effect::Gate => failure.retry == Retry::Backoff,
+            Effect::Converge | Effect::Once | Effect::Action => polling,
+        }
+    }
+
+    /// The world did not answer. A gate has been polled all along; the others try again.
+    fn unknown(&self, failure: Failure) -> Broke {
+        match self.task.effect {
+            Effect::Gate => Broke::for_good(failure),
+            Effect::Converge | Effect::Once | Effect::Action => Broke::failed(failure),
+        }
+    }
+
+    fn case(&self, verdict: &AnyVerdict, waited: bool) -> Case {
+        let recorded = self.row.success.as_ref();
+        let past = match (&self.row.open, recorded) {
+            (Some(_), recorded) => Past::Open { recorded: recorded.is_some() },
+            (None, Some(recorded)) => Past::Recorded(recorded.origin),
+            (None, None) => Past::Nothing,
+        };
+        let changed = recorded.is_some_and(|recorded| {
+            recorded.fingerprint.inputs != self.fingerprint.inputs
+                || recorded.fingerprint.files != self.fingerprint.files
+        });
+        let kind_says = self.task.kind.on_drift();
+        Case {
+            effect: self.task.effect,
+            seen: Seen::of(verdict),
+            past,
+            on_drift: self.task.on_drift,
+            fix_is_said: self.task.on_drift == OnDrift::Fix && kind_says != OnDrift::Fix,
+            changed,
+            applies_on_change: self.task.kind.applies_on_change(self.def.with.raw()),
+            new_incarnation: self.is_new_incarnation(),
+            stale: self.is_stale(),
+            conclusive: self.task.conclusive,
+            ask_on_crash: self.task.ask_on_crash,
+            waited,
+            // An effect that this session has asked for is not asked for again by force.
+            force: self.force && self.meant.is_none(),
+            redo: self.redo && self.meant.is_none(),
+        }
+    }
+
+    fn is_new_incarnation(&self) -> bool {
+        self.row.once.as_ref().is_some_and(|once| self.token.is_new_incarnation_of(once))
+    }
+
+    fn is_stale(&self) -> bool {
+        let applied = self.row.success.as_ref().and_then(|recorded| recorded.applied_at);
+        self.task.fresh.is_some_and(|fresh| {
+            let age = applied.map(|at| self.lent.desk.now().saturating_sub(at));
+            age.is_none_or(|age| {
+                i128::from(age) > i128::try_from(fresh.as_millis()).unwrap_or(i128::MAX)
+            })
+        })
+    }
+
+    /// Looks once. The outer error ends the try, the inner one is the probe's.
+    async fn look(
+        &mut self,
+        intent: Option<Seq>,
+        dropped_by: Stop,
+    ) -> Result<Result<AnyVerdict, Failure>, Broke> {
+        let limit = LONGEST_LOOK.max(self.task.timeout);
+        let cx = self.cx(intent, self.lent.stop.clone());
+        let probe = self.task.kind.probe(&cx, &self.resolved.params);
+        tokio::select! {
+            biased;
+            () = stopping(&mut self.stop, dropped_by) => Err(Broke::Interrupted),
+            answer = tokio::time::timeout(limit, probe) => Ok(answer.unwrap_or_else(|_| {
+                Err(stopped::look_timed_out(&self.def.name, limit))
+            })),
+        }
+    }
+
+    fn cx(&self, intent: Option<Seq>, stop: watch::Receiver<Stop>) -> Cx {
+        Cx::new(CxParts {
+            run: self.lent.run,
+            instance: self.def.name.clone(),
+            attempt: self.attempt,
+            intent,
+            site: Arc::clone(&self.lent.site),
+            notebook: Arc::clone(&self.page) as Arc<dyn crate::cx::Notebook>,
+            stop,
+        })
+    }
+
+    /// Asks for the change under an intent of its own, and sees it through.
+    async fn change(
+        &mut self,
+        done: Done,
+        close: bool,
+        verdict: &AnyVerdict,
+    ) -> Result<Finished, Broke> {
+        let absent = matches!(verdict, AnyVerdict::Absent(_));
+        let from_absent = absent || self.row.open.as_ref().is_some_and(|open| open.from_absent);
+        let allowed = tokio::select! {
+            biased;
+            () = stopping(&mut self.stop, Stop::Graceful) => false,
+            allowed = self.lent.first_write.is_allowed(&self.lent.desk) => allowed,
+        };
+        if !allowed || self.is_stopping() {
+            return Err(Broke::Interrupted);
+        }
+        if close {
+            self.write(Body::Outcome(Box::new(Outcome::DidNotTakeHold)), false);
+        }
+        self.page.begin_intent();
+        let intent = Intent { attempt: self.attempt, token: self.token.clone(), from_absent };
+        let seq = self.write(Body::Intent(intent), true);
+        self.lent.desk.durable(seq).await?;
+        if self.is_stopping() {
+            // Nothing was asked of the world, so nothing is in doubt.
+            self.write(Body::Outcome(Box::new(Outcome::DidNotTakeHold)), true);
+            return Err(Broke::Interrupted);
+        }
+        // A later look of this session that is satisfied owes it to this change.
+        self.meant = self.meant.or(Some(done));
+        self.apply(seq).await?;
+        self.settle(done, seq).await
+    }
+
+    async fn apply(&mut self, seq: Seq) -> Result<(), Broke> {
+        self.tell(Progress::Applying(self.instance, self.attempt));
+        self.applied = Some(Instant::now());
+        let limit = self.task.timeout;
+        let (stop, watched) = watch::channel(*self.lent.stop.borrow());
+        let cx = self.cx(Some(seq), watched);
+        let apply = tokio::time::timeout(limit, self.task.kind.apply(&cx, &self.resolved.params));
+        let answer = tokio::select! {
+            biased;
+            () = forced(&mut self.stop, &stop) => return Err(Broke::Interrupted),
+            answer = apply => answer,
+        };
+        match answer {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => {
+                let closed = failure.refused || self.task.effect == Effect::Action;
+                Err(Broke::Failed { failure, retryable: true, closed })
+            }
+            Err(_) => Err(Broke::failed(stopped::apply_timed_out(&self.def.name, limit))),
+        }
+    }
+
+    /// Turns what broke into the end of this try, and writes down what is final.
+    fn end(&mut self, broke: Broke) -> End {
+        let (failure, retryable, closed) = match broke {
+            Broke::Failed { failure, retryable, closed } => (failure, retryable, closed),
+            Broke::Interrupted => return End::Interrupted,
+            Broke::Lost => return End::Lost,
+        };
+        let failure = self.lent.redactor.redact_failure(failure);
+        let in_doubt = self.row.open.is_some() && !closed;
+        let again = retryable && failure.retry == Retry::Backoff && !self.last;
+        if again {
+            if self.row.open.is_some() && closed {
+                self.write(Body::Outcome(Box::new(Outcome::DidNotTakeHold)), true);
+            }
+        } else {
+            let outcome = Outcome::Failed {
+                failure: failure.clone(),
+                attempt: self.attempt,
+                in_doubt,
+                took: millis(self.started.elapsed()),
+            };
+            let urgent = self.applied.is_some();
+            self.write(Body::Outcome(Box::new(outcome)), urgent);
+        }
+        End::Failed { failure, again, in_doubt }
+    }
+
+    fn write(&mut self, body: Body, urgent: bool) -> Seq {
+        let entry = Entry { instance: Some(self.instance), body, secrets: Vec::new(), urgent };
+        self.lent.desk.add(entry, Some(&mut self.row))
+    }
+
+    fn tell(&self, progress: Progress) {
+        self.lent.desk.tell(Told::Progress(progress));
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.lent.stop.borrow() != Stop::No
+    }
+}
+
+/// Resolves when the user asks to stop at least this urgently.
+async fn stopping(stop: &mut watch::Receiver<Stop>, at_least: Stop) {
+    if stop.wait_for(|stop| *stop >= at_least).await.is_err() {
+        // Nobody is left who could ask.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Resolves when an apply has to be dropped: at once at the second interrupt, or, where the
+/// kind watches the stop to end a child itself, when it had the time for that.
+async fn forced(outer: &mut watch::Receiver<Stop>, inner: &watch::Sender<Stop>) {
+    loop {
+        let now = *outer.borrow_and_update();
+        inner.send_replace(now);
+        if now == Stop::Forced {
+            // One receiver is the context's own.
+            if inner.receiver_count() > 1 {
+                tokio::time::sleep(WIND_DOWN).await;
+            }
+            return;
+        }
+        if outer.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

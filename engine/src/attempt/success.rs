@@ -1,0 +1,185 @@
+//! What is written down of a success.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::event::{Body, Done, Facts, Origin, Outcome, Success};
+use crate::failure::Failure;
+use crate::id::{Generation, Token};
+use crate::journal::SecretWrite;
+use crate::kind::{Effect, Mark};
+use crate::registry::AnyVerdict;
+use crate::runner::desk::Entry;
+use crate::runner::values::{Given, given_by_ledger};
+use crate::secret::Secrets;
+
+use super::{Broke, Finished, Work, millis};
+
+/// What a success rests on: the probe, or, where it has nothing to say, the ledger.
+struct Basis {
+    outputs: Value,
+    secrets: Secrets,
+    mark: Option<Mark<Value>>,
+    drift: Option<String>,
+}
+
+impl Work<'_> {
+    /// Ends the try well, and puts its outcome on the desk.
+    pub(super) fn succeed(&mut self, done: Done, verdict: AnyVerdict) -> Result<Finished, Broke> {
+        let done = match (done, self.meant) {
+            // The effect that is found now was asked for in this session.
+            (Done::Recovered, Some(meant)) => meant,
+            _ => done,
+        };
+        let basis = self.basis(verdict).map_err(Broke::for_good)?;
+        for secret in basis.secrets.values() {
+            self.lent.redactor.learn(secret.reveal());
+        }
+        let (digests, writes) = self.secrets_to_keep(&basis.secrets).map_err(Broke::for_good)?;
+        let drift = match done {
+            Done::LeftDrifted => basis.drift.map(|diff| self.lent.redactor.redact(&diff)),
+            Done::Created
+            | Done::Recreated
+            | Done::Updated
+            | Done::Adopted
+            | Done::UpToDate
+            | Done::Recovered
+            | Done::Kept
+            | Done::Ran
+            | Done::Unverified
+            | Done::Passed => None,
+        };
+        let notes = self.page.take_notes();
+        let made = self.is_made_now(done);
+        let success = Success {
+            done,
+            outputs: self.lent.redactor.redact_value(&basis.outputs),
+            secrets: digests,
+            origin: self.origin(made, basis.mark.as_ref()),
+            generation: Generation(self.row.generation.0 + u64::from(made)),
+            token: self.token_of(done),
+            handle: self.handle(basis.mark),
+            fingerprint: self.fingerprint.clone(),
+            facts: self.facts(),
+            notes: notes.clone(),
+            drift: drift.clone(),
+            probe_ms: millis(self.probed),
+            apply_ms: self.applied.map(|applied| millis(applied.elapsed())),
+        };
+        let urgent = self.applied.is_some() || self.row.open.is_some();
+        let entry = Entry {
+            instance: Some(self.instance),
+            body: Body::Outcome(Box::new(Outcome::Succeeded(success))),
+            secrets: writes,
+            urgent,
+        };
+        self.lent.desk.add(entry, Some(&mut self.row));
+        Ok(Finished { done, outputs: basis.outputs, secrets: basis.secrets, notes, drift })
+    }
+
+    fn basis(&self, verdict: AnyVerdict) -> Result<Basis, Failure> {
+        let drift = match verdict {
+            AnyVerdict::Satisfied { outputs, secrets, mark } => {
+                return Ok(Basis { outputs, secrets, mark: Some(mark), drift: None });
+            }
+            AnyVerdict::Drifted { diff, .. } => Some(diff),
+            AnyVerdict::Absent(_) | AnyVerdict::Underway(_) => None,
+        };
+        let ran = self.applied.is_some();
+        let Some(recorded) = self.row.success.as_ref().filter(|_| !ran) else {
+            let outputs = Value::Object(serde_json::Map::new());
+            return Ok(Basis { outputs, secrets: Secrets::new(), mark: None, drift });
+        };
+        let Given { outputs, secrets } =
+            given_by_ledger(&self.def.name, recorded, &*self.lent.vault)?;
+        Ok(Basis { outputs, secrets, mark: None, drift })
+    }
+
+    /// The digests of all secrets, and those that the vault does not hold yet.
+    fn secrets_to_keep(
+        &self,
+        secrets: &Secrets,
+    ) -> Result<(BTreeMap<String, String>, Vec<SecretWrite>), Failure> {
+        let mut digests = BTreeMap::new();
+        let mut writes = Vec::new();
+        if self.task.effect == Effect::Gate {
+            return Ok((digests, writes));
+        }
+        for (name, value) in secrets {
+            let digest = self.lent.vault.digest(value.reveal())?;
+            let recorded = self.row.success.as_ref().and_then(|row| row.secrets.get(name));
+            let kept = recorded == Some(&digest)
+                && self.lent.vault.secret(&self.def.name, name)?.is_some();
+            if !kept {
+                writes.push(SecretWrite {
+                    instance: self.def.name.clone(),
+                    name: name.clone(),
+                    value: value.clone(),
+                });
+            }
+            digests.insert(name.clone(), digest);
+        }
+        Ok((digests, writes))
+    }
+
+    /// Whether this success is the end of a making from nothing.
+    fn is_made_now(&self, done: Done) -> bool {
+        let from_absent = self.row.open.as_ref().is_some_and(|open| open.from_absent);
+        match done {
+            Done::Created | Done::Recreated | Done::Updated | Done::Recovered => from_absent,
+            Done::Adopted
+            | Done::UpToDate
+            | Done::Kept
+            | Done::Ran
+            | Done::Unverified
+            | Done::Passed
+            | Done::LeftDrifted => false,
+        }
+    }
+
+    /// Found is what was there, without our mark, before we ever asked for anything.
+    fn origin(&self, made: bool, mark: Option<&Mark<Value>>) -> Origin {
+        if made {
+            return Origin::Made;
+        }
+        if let Some(recorded) = &self.row.success {
+            return recorded.origin;
+        }
+        match mark {
+            Some(Mark::Missing(_)) => Origin::Found,
+            Some(Mark::Ours(_) | Mark::Nowhere) | None => Origin::Made,
+        }
+    }
+
+    fn token_of(&self, done: Done) -> Token {
+        match self.task.effect {
+            Effect::Converge | Effect::Action | Effect::Gate => Token::default(),
+            Effect::Once => match (done, &self.row.open, &self.row.once) {
+                (Done::Recovered, Some(open), _) => open.token.clone(),
+                (Done::Kept | Done::LeftDrifted, _, Some(once)) if !self.is_new_incarnation() => {
+                    once.clone()
+                }
+                _ => self.token.clone(),
+            },
+        }
+    }
+
+    fn handle(&self, mark: Option<Mark<Value>>) -> Option<Value> {
+        match mark {
+            Some(Mark::Ours(handle) | Mark::Missing(handle)) => Some(handle),
+            Some(Mark::Nowhere) => None,
+            None => self.row.success.as_ref().and_then(|recorded| recorded.handle.clone()),
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let name = |id: &crate::Instance| self.lent.workflow.instance(*id).name.clone();
+        Facts {
+            kind: self.task.kind.name().to_owned(),
+            needs: self.def.needs.iter().map(name).collect(),
+            lives_in: self.def.lives_in.iter().map(name).collect(),
+            protected: self.task.protected,
+        }
+    }
+}

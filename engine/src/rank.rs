@@ -1,0 +1,142 @@
+//! How long things take, how long the tail behind each is, and how long the whole will take.
+//!
+//! An instance with a long tail starts first, so that the end of the run is never one chain that
+//! could have begun earlier. Learned durations replace hints; where both are missing the median
+//! of the run stands in.
+
+use std::collections::BTreeMap;
+
+use crate::graph::Graph;
+use crate::id::Instance;
+use crate::kind::Effect;
+use crate::ledger::Row;
+use crate::scheduler::{Command, Ended, Event, Scheduler, Setup};
+use crate::workflow::Workflow;
+
+/// What is assumed where nothing at all is known, in milliseconds.
+const UNKNOWN: u64 = 1000;
+
+/// The expected duration of every instance, in milliseconds.
+///
+/// The first that is known: its own good durations, those of other instances of its task, what
+/// the file expects, the median of all that is known.
+#[must_use]
+pub fn durations<'a>(workflow: &Workflow, row: impl Fn(Instance) -> Option<&'a Row>) -> Vec<u64> {
+    let own: Vec<Option<u64>> = workflow
+        .ids()
+        .map(|id| row(id).and_then(|row| learned(workflow.task_of(id).effect, row)))
+        .collect();
+    let mut by_task: Vec<Vec<u64>> = vec![Vec::new(); workflow.tasks.len()];
+    for (def, own) in workflow.instances.iter().zip(&own) {
+        by_task[def.task].extend(*own);
+    }
+    let by_task: Vec<Option<u64>> = by_task
+        .into_iter()
+        .zip(&workflow.tasks)
+        .map(|(times, task)| median(times).or_else(|| task.expected.map(millis)))
+        .collect();
+    let known: Vec<Option<u64>> = workflow
+        .instances
+        .iter()
+        .zip(own)
+        .map(|(def, own)| if def.skipped { Some(0) } else { own.or(by_task[def.task]) })
+        .collect();
+    let usual = median(known.iter().flatten().copied().filter(|ms| *ms > 0).collect());
+    known.into_iter().map(|ms| ms.or(usual).unwrap_or(UNKNOWN)).collect()
+}
+
+fn learned(effect: Effect, row: &Row) -> Option<u64> {
+    let stands = row.success.is_some() && row.open.is_none() && row.failure.is_none();
+    match effect {
+        // What stands is probably only looked at again.
+        Effect::Converge | Effect::Once if stands => median(row.probes.clone()),
+        Effect::Converge | Effect::Once | Effect::Action => median(row.durations.clone()),
+        Effect::Gate => median(row.probes.clone()),
+    }
+}
+
+fn median(mut values: Vec<u64>) -> Option<u64> {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The length of the longest chain that starts with each vertex, itself included.
+///
+/// `durations` holds one entry for each instance; barriers take no time.
+#[must_use]
+pub fn ranks(graph: &Graph, durations: &[u64]) -> Vec<u64> {
+    let mut ranks = vec![0_u64; graph.len()];
+    for vertex in ends_first(graph) {
+        let tail = graph.children(vertex).iter().map(|child| ranks[*child as usize]).max();
+        let own = durations.get(vertex as usize).copied().unwrap_or(0);
+        ranks[vertex as usize] = own.saturating_add(tail.unwrap_or(0));
+    }
+    ranks
+}
+
+/// All vertices, each after everything that needs it.
+fn ends_first(graph: &Graph) -> Vec<u32> {
+    let count = u32::try_from(graph.len()).expect("a graph is checked for its size");
+    let mut left: Vec<usize> = (0..count).map(|v| graph.children(v).len()).collect();
+    let mut order: Vec<u32> = (0..count).filter(|v| left[*v as usize] == 0).collect();
+    let mut next = 0;
+    while let Some(&vertex) = order.get(next) {
+        next += 1;
+        for &parent in graph.parents(vertex) {
+            left[parent as usize] -= 1;
+            if left[parent as usize] == 0 {
+                order.push(parent);
+            }
+        }
+    }
+    order
+}
+
+/// The longest chain: the instances that the run cannot be shorter than, first to last.
+#[must_use]
+pub fn critical_path(graph: &Graph, ranks: &[u64]) -> Vec<Instance> {
+    let longest = |vertices: &mut dyn Iterator<Item = u32>| {
+        vertices.max_by_key(|v| (ranks[*v as usize], std::cmp::Reverse(*v)))
+    };
+    let mut path = Vec::new();
+    let count = u32::try_from(graph.len()).expect("a graph is checked for its size");
+    let mut at = longest(&mut (0..count).filter(|v| graph.parents(*v).is_empty()));
+    while let Some(vertex) = at {
+        if vertex < graph.instances() {
+            path.push(Instance(vertex));
+        }
+        at = longest(&mut graph.children(vertex).iter().copied());
+    }
+    path
+}
+
+/// How long a run takes if every instance takes as long as expected: one replay.
+#[must_use]
+pub fn replay(setup: Setup<'_>, durations: &[u64]) -> u64 {
+    let mut scheduler = Scheduler::new(setup);
+    let mut now = 0;
+    let mut due: BTreeMap<(u64, u32), ()> = BTreeMap::new();
+    let mut commands = scheduler.begin();
+    loop {
+        for command in commands {
+            match command {
+                Command::Start(id) => {
+                    due.insert((now + durations.get(id.index()).copied().unwrap_or(0), id.0), ());
+                }
+                Command::Blocked(..) => {}
+            }
+        }
+        let Some(((at, first), ())) = due.pop_first() else { return now };
+        now = at;
+        let mut finished = vec![Event::Finished(Instance(first), Ended::Succeeded)];
+        while let Some(entry) = due.first_entry().filter(|entry| entry.key().0 == at) {
+            let ((_, id), ()) = entry.remove_entry();
+            finished.push(Event::Finished(Instance(id), Ended::Succeeded));
+        }
+        commands = scheduler.on(finished);
+    }
+}

@@ -1,0 +1,245 @@
+//! Takes secrets out of whatever leaves the process, also where they come in pieces.
+//!
+//! A value is known raw, in base64 (three offsets, both alphabets), hex, URL and JSON escapes,
+//! and each of its lines of 16 bytes or more. Anything shorter than eight bytes is no secret: it
+//! would blacken innocent text, and is refused where secrets are made.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use serde_json::Value;
+
+use crate::failure::Failure;
+
+/// What stands where a secret was.
+const COVER: &str = "***";
+/// The shortest secret.
+const SHORTEST: usize = 8;
+/// The shortest line of a secret that is one by itself.
+const SHORTEST_LINE: usize = 16;
+
+/// Knows every secret of a run. See the [module documentation](self).
+#[derive(Debug, Default)]
+pub struct Redactor {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    forms: BTreeSet<Vec<u8>>,
+    matcher: Option<Arc<Matcher>>,
+}
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Known").field("forms", &self.forms.len()).finish_non_exhaustive()
+    }
+}
+
+struct Matcher {
+    automaton: AhoCorasick,
+    longest: usize,
+}
+
+impl Redactor {
+    /// Learns every string in a secret value.
+    pub fn learn(&self, value: &Value) {
+        match value {
+            Value::String(text) => self.learn_text(text),
+            Value::Array(items) => items.iter().for_each(|item| self.learn(item)),
+            Value::Object(fields) => fields.values().for_each(|field| self.learn(field)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn learn_text(&self, text: &str) {
+        if text.len() < SHORTEST {
+            return;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.forms.contains(text.as_bytes()) {
+            return;
+        }
+        add_forms(&mut known.forms, text);
+        for line in text.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE) {
+            add_forms(&mut known.forms, line);
+        }
+        known.matcher = None;
+    }
+
+    /// The text with every known secret covered.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        match self.matcher() {
+            Some(matcher) => String::from_utf8_lossy(&matcher.cover(text.as_bytes())).into_owned(),
+            None => text.to_owned(),
+        }
+    }
+
+    /// The failure with every known secret covered.
+    #[must_use]
+    pub fn redact_failure(&self, failure: Failure) -> Failure {
+        if self.matcher().is_none() {
+            return failure;
+        }
+        let Failure { code, message, causes, help, retry, refused } = failure;
+        Failure {
+            code,
+            message: self.redact(&message),
+            causes: causes.iter().map(|cause| self.redact(cause)).collect(),
+            help: help.map(|help| self.redact(&help)),
+            retry,
+            refused,
+        }
+    }
+
+    /// The value with every known secret covered in its strings and keys.
+    #[must_use]
+    pub fn redact_value(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.redact(text)),
+            Value::Array(items) => items.iter().map(|item| self.redact_value(item)).collect(),
+            Value::Object(fields) => fields
+                .iter()
+                .map(|(name, field)| (self.redact(name), self.redact_value(field)))
+                .collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        }
+    }
+
+    fn matcher(&self) -> Option<Arc<Matcher>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.forms.is_empty() {
+            return None;
+        }
+        if known.matcher.is_none() {
+            known.matcher = Matcher::new(&known.forms).map(Arc::new);
+        }
+        known.matcher.clone()
+    }
+}
+
+impl Matcher {
+    fn new(forms: &BTreeSet<Vec<u8>>) -> Option<Self> {
+        let automaton =
+            AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(forms).ok()?;
+        let longest = forms.iter().map(Vec::len).max()?;
+        Some(Self { automaton, longest })
+    }
+
+    fn cover(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut clear = Vec::with_capacity(bytes.len());
+        let mut from = 0;
+        for found in self.automaton.find_iter(bytes) {
+            clear.extend_from_slice(&bytes[from..found.start()]);
+            clear.extend_from_slice(COVER.as_bytes());
+            from = found.end();
+        }
+        clear.extend_from_slice(&bytes[from..]);
+        clear
+    }
+}
+
+/// The output of one attempt on its way through the redactor, chunk by chunk.
+#[derive(Debug, Default)]
+pub struct Stream {
+    held: Vec<u8>,
+}
+
+impl Stream {
+    /// Takes a chunk, and hands out what can hold no beginning of a secret.
+    #[must_use]
+    pub fn push(&mut self, redactor: &Redactor, chunk: &[u8]) -> Vec<u8> {
+        self.held.extend_from_slice(chunk);
+        let Some(matcher) = redactor.matcher() else {
+            return std::mem::take(&mut self.held);
+        };
+        // A secret that is not complete yet starts in the last `longest - 1` bytes.
+        let safe = self.held.len().saturating_sub(matcher.longest - 1);
+        let mut clear = Vec::with_capacity(safe);
+        let mut from = 0;
+        for found in matcher.automaton.find_iter(&self.held) {
+            if found.start() >= safe {
+                break;
+            }
+            clear.extend_from_slice(&self.held[from..found.start()]);
+            clear.extend_from_slice(COVER.as_bytes());
+            from = found.end();
+        }
+        let upto = safe.max(from);
+        clear.extend_from_slice(&self.held[from..upto]);
+        self.held.drain(..upto);
+        clear
+    }
+
+    /// Hands out the rest.
+    #[must_use]
+    pub fn finish(&mut self, redactor: &Redactor) -> Vec<u8> {
+        let held = std::mem::take(&mut self.held);
+        match redactor.matcher() {
+            Some(matcher) => matcher.cover(&held),
+            None => held,
+        }
+    }
+}
+
+fn add_forms(forms: &mut BTreeSet<Vec<u8>>, text: &str) {
+    let bytes = text.as_bytes();
+    let mut add = |form: String| {
+        if form.len() >= SHORTEST {
+            forms.insert(form.into_bytes());
+        }
+    };
+    add(text.to_owned());
+    for offset in 0..3 {
+        add(base64_at(&STANDARD_NO_PAD, bytes, offset));
+        add(base64_at(&URL_SAFE_NO_PAD, bytes, offset));
+    }
+    add(hex(bytes, false));
+    add(hex(bytes, true));
+    add(url(text, false));
+    add(url(text, true));
+    let json = Value::String(text.to_owned()).to_string();
+    add(json[1..json.len() - 1].to_owned());
+    // Many writers of JSON also escape the slash.
+    add(json[1..json.len() - 1].replace('/', "\\/"));
+}
+
+/// The characters that the value certainly has in base64 if it starts `offset` bytes into a
+/// group of three: those that mix with its neighbours are cut off.
+fn base64_at(engine: &impl base64::Engine, bytes: &[u8], offset: usize) -> String {
+    let mut padded = vec![0; offset];
+    padded.extend_from_slice(bytes);
+    let text = engine.encode(&padded);
+    let start = (offset * 8).div_ceil(6);
+    let end = padded.len() * 8 / 6;
+    text.get(start..end).unwrap_or_default().to_owned()
+}
+
+fn hex(bytes: &[u8], upper: bool) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = if upper { write!(text, "{byte:02X}") } else { write!(text, "{byte:02x}") };
+        text
+    })
+}
+
+fn url(text: &str, form: bool) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else if form && byte == b' ' {
+            escaped.push('+');
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+        escaped
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Handing out tries.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::attempt::{Assignment, attempt};
+use crate::event::{Body, Outcome};
+use crate::failure::Failure;
+use crate::id::{Attempt, Instance, Token};
+use crate::kind::Retry;
+use crate::ledger::Row;
+use crate::rank;
+use crate::report::Progress;
+use crate::runner::desk::Entry;
+use crate::runner::fingerprint::fingerprint;
+use crate::runner::values::resolve;
+use crate::runner::{Ending, Options, Selected};
+use crate::scheduler::{Command, Ended, Event, Setup};
+use crate::workflow::{Unresolved, Workflow};
+
+use super::{Session, Tries};
+
+/// What the scheduler of a run is made of.
+pub(super) fn setup<'w>(
+    workflow: &'w Workflow,
+    rows: &[Row],
+    selected: &Selected,
+    options: &Options,
+) -> Setup<'w> {
+    let durations = rank::durations(workflow, |id| rows.get(id.index()));
+    let first = rows.iter().map(|row| row.open.is_some() || row.failure.is_some()).collect();
+    Setup {
+        graph: &workflow.graph,
+        ranks: rank::ranks(&workflow.graph, &durations),
+        pools: workflow.pools.iter().map(|pool| pool.size).collect(),
+        requests: workflow.instances.iter().map(|def| def.pools.clone()).collect(),
+        passive: workflow
+            .ids()
+            .map(|id| workflow.instance(id).skipped || !selected.run.contains(&id))
+            .collect(),
+        finally: workflow.ids().map(|id| workflow.task_of(id).finally).collect(),
+        first,
+        slots: options.slots,
+        fail_fast: options.fail_fast,
+    }
+}
+
+impl Session<'_> {
+    /// Does what the scheduler says, and what follows from that.
+    pub(super) fn obey(&mut self, commands: Vec<Command>) {
+        let mut commands = commands;
+        while !commands.is_empty() {
+            let mut events = Vec::new();
+            for command in commands {
+                match command {
+                    Command::Start(instance) => {
+                        if let Err(failure) = self.start(instance) {
+                            self.fail_unstarted(instance, failure);
+                            events.push(Event::Finished(instance, Ended::Failed));
+                        }
+                    }
+                    Command::Blocked(instance, blockers) => {
+                        self.reporter.progress(Progress::Blocked(instance, blockers.clone()));
+                        self.endings[instance.index()] = Some(Ending::Blocked(blockers));
+                    }
+                }
+            }
+            commands = if events.is_empty() { Vec::new() } else { self.scheduler.on(events) };
+        }
+    }
+
+    fn start(&mut self, instance: Instance) -> Result<(), Failure> {
+        let workflow = self.workflow;
+        let task = workflow.task_of(instance);
+        let resolved = resolve(workflow, instance, &self.board)
+            .map_err(|unresolved| self.unresolved(instance, unresolved))?;
+        for pointer in &resolved.secret {
+            if let Some(value) = resolved.params.pointer(pointer) {
+                self.lent.redactor.learn(value);
+            }
+        }
+        let fingerprint = fingerprint(&task.definition, &resolved, &*self.lent.vault);
+        let token = self.token(instance);
+        let row = std::mem::take(&mut self.rows[instance.index()]);
+        // A further session of the same run goes on counting.
+        let before = row.open.as_ref().filter(|open| open.run == self.lent.run);
+        let before = before.map_or(Attempt(0), |open| open.attempt);
+        let tries = self.tries.entry(instance).or_insert_with(|| Tries {
+            last: before,
+            made: 0,
+            meant: None,
+            since: Instant::now(),
+        });
+        tries.last.0 += 1;
+        tries.made += 1;
+        let assignment = Assignment {
+            instance,
+            attempt: tries.last,
+            last: tries.made >= task.retry.attempts,
+            row,
+            resolved,
+            fingerprint,
+            token,
+            force: self.selected.force.contains(&instance),
+            redo: self.selected.redo.contains(&instance),
+            meant: tries.meant,
+        };
+        let handle = self.attempts.spawn(attempt(Arc::clone(&self.lent), assignment));
+        self.running.insert(handle.id(), instance);
+        Ok(())
+    }
+
+    /// The generations of what the instance lives in.
+    fn token(&self, instance: Instance) -> Token {
+        let hosts = &self.workflow.instance(instance).lives_in;
+        let part = |host: &Instance| {
+            (self.workflow.instance(*host).name.clone(), self.rows[host.index()].generation)
+        };
+        Token(hosts.iter().map(part).collect())
+    }
+
+    pub(in crate::runner) fn unresolved(
+        &self,
+        instance: Instance,
+        unresolved: Unresolved,
+    ) -> Failure {
+        match unresolved {
+            Unresolved::Failed(failure) => self.lent.redactor.redact_failure(failure),
+            Unresolved::Unknown(of) => Failure::new(
+                "engine::unknown-value",
+                format!(
+                    "`{}` reads what `{}` has not produced",
+                    self.workflow.instance(instance).name,
+                    self.workflow.instance(of).name
+                ),
+                Retry::Never,
+            ),
+        }
+    }
+
+    /// Writes down a failure that came before any look.
+    fn fail_unstarted(&mut self, instance: Instance, failure: Failure) {
+        let attempt = self.tries.get(&instance).map_or(Attempt(1), |tries| tries.last);
+        let row = &mut self.rows[instance.index()];
+        let in_doubt = row.open.is_some();
+        let outcome = Outcome::Failed { failure: failure.clone(), attempt, in_doubt, took: 0 };
+        let body = Body::Outcome(Box::new(outcome));
+        let entry = Entry { instance: Some(instance), body, secrets: Vec::new(), urgent: false };
+        self.lent.desk.add(entry, Some(row));
+        self.end_failed(instance, failure, in_doubt);
+    }
+}

@@ -1,0 +1,209 @@
+//! Runs that are killed at every step. See I1, I2, I3, I6 of the specification.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+use crate::event::{Body, Event, Outcome};
+use crate::id::{Instance, Seq};
+use crate::testing::{MemoryStore, Reaction, Witness};
+use crate::workflow::{RetryPolicy, Workflow};
+
+/// A small seeded sequence.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+
+    fn one_in(&mut self, bound: u64) -> bool {
+        self.below(bound) == 0
+    }
+}
+
+/// A workflow of every effect, with lost replies and late effects.
+fn any_workflow(stage: &Stage, seed: u64) -> Arc<Workflow> {
+    let mut draw = Draw(seed);
+    let count = u32::try_from(3 + draw.below(6)).unwrap();
+    let witness = stage_witness(stage);
+    let mut sketches: Vec<Sketch> = Vec::new();
+    for id in 0..count {
+        let effect = match draw.below(8) {
+            0 | 1 => Effect::Once,
+            2 => Effect::Action,
+            3 => Effect::Gate,
+            _ => Effect::Converge,
+        };
+        let needs: Vec<u32> = (0..id).filter(|_| draw.one_in(2)).collect();
+        let name = format!("t{id}");
+        let mut sketch = sketch(stage, &name, effect, &needs);
+        sketch.with = json!({ "value": id });
+        sketch.kind.witness = Some(Arc::clone(&witness));
+        sketch.kind.takes = Duration::from_millis(draw.below(3) * 100);
+        sketch.retry = RetryPolicy { attempts: 5, ..RetryPolicy::default() };
+        if draw.one_in(3) {
+            sketch.pools = vec![(0, 1)];
+        }
+        if effect == Effect::Once {
+            sketch.lives_in = needs.into_iter().take(2).collect();
+        }
+        match draw.below(4) {
+            0 => stage.world.on_apply(&name, [Reaction::LoseReply]),
+            1 => stage.world.on_apply(&name, [Reaction::Late(Duration::from_secs(3))]),
+            _ => {}
+        }
+        if draw.one_in(4) {
+            stage.world.on_probe(&name, [Reaction::LoseReply, Reaction::LoseReply]);
+        }
+        sketches.push(sketch);
+    }
+    workflow(sketches, &[1])
+}
+
+/// I3: when an effect takes place, its intent is on disk, and so is the outcome of every parent.
+fn stage_witness(stage: &Stage) -> Witness {
+    let store = Arc::clone(&stage.store);
+    Arc::new(move |cx| {
+        let intent = cx.intent().expect("an effect has an intent");
+        let events = store.events();
+        assert!(
+            events.iter().any(|e| e.seq == intent && matches!(e.body, Body::Intent(_))),
+            "the intent of {} is not durable",
+            cx.instance()
+        );
+    })
+}
+
+/// I3: in every prefix of history, an intent comes after the success of all that it needs.
+fn obeys_the_commit_rule(workflow: &Workflow, events: &[Event]) {
+    let mut succeeded: BTreeMap<Instance, Seq> = BTreeMap::new();
+    for event in events {
+        let Some(instance) = event.instance else { continue };
+        match &event.body {
+            Body::Outcome(outcome) => match **outcome {
+                Outcome::Succeeded(_) => {
+                    succeeded.insert(instance, event.seq);
+                }
+                Outcome::Failed { .. } | Outcome::DidNotTakeHold | Outcome::Destroyed => {}
+            },
+            Body::Intent(_) => {
+                for needed in &workflow.instance(instance).needs {
+                    assert!(succeeded.contains_key(needed), "{needed} before {event:?}");
+                }
+            }
+            Body::Run(_) | Body::Record { .. } | Body::Edit { .. } | Body::End(_) => {}
+        }
+    }
+}
+
+fn effects_are_as_promised(stage: &Stage, workflow: &Workflow, crashes: usize) {
+    for def in &workflow.instances {
+        let times = stage.world.times(def.name.as_str());
+        match workflow.tasks[def.task].effect {
+            Effect::Converge => assert!(times >= 1, "{} was not made", def.name),
+            Effect::Once => assert_eq!(times, 1, "{} happened {times} times", def.name),
+            // The lost reply, and each crash, may make an action run once more.
+            Effect::Action => assert!((1..=2 + crashes).contains(&times), "{} × {times}", def.name),
+            Effect::Gate => assert_eq!(times, 0),
+        }
+    }
+}
+
+async fn unkilled(seed: u64) -> (u64, Vec<String>) {
+    let stage = Stage::default();
+    let workflow = any_workflow(&stage, seed);
+    let summary = execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+    assert_eq!(summary.failures().collect::<Vec<_>>(), [], "seed {seed}");
+    effects_are_as_promised(&stage, &workflow, 0);
+    obeys_the_commit_rule(&workflow, &stage.store.events());
+    (stage.power.steps(), world_of(&stage))
+}
+
+fn world_of(stage: &Stage) -> Vec<String> {
+    stage.world.things().iter().map(|(name, value)| format!("{name} = {value}")).collect()
+}
+
+async fn killed(seed: u64, cuts: &[u64]) -> (Stage, Arc<Workflow>) {
+    let stage = Stage::default();
+    let workflow = any_workflow(&stage, seed);
+    let summary = stage.live_through(&workflow, cuts, |_| {}).await.unwrap();
+    assert_eq!(summary.failures().collect::<Vec<_>>(), [], "seed {seed}, cuts {cuts:?}");
+    (stage, workflow)
+}
+
+#[tokio::test(start_paused = true)]
+async fn i1_a_run_that_is_killed_anywhere_ends_in_the_same_world() {
+    for seed in 0..60 {
+        let (steps, world) = unkilled(seed).await;
+        for cut in 1..=steps {
+            let (stage, workflow) = killed(seed, &[cut]).await;
+            assert_eq!(world_of(&stage), world, "seed {seed}, cut {cut}");
+            effects_are_as_promised(&stage, &workflow, 1);
+            obeys_the_commit_rule(&workflow, &stage.store.events());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i2_a_once_happens_once_however_often_the_run_is_killed() {
+    let mut draw = Draw(7);
+    for seed in 100..400 {
+        let cuts: Vec<u64> = (0..4).map(|_| 1 + draw.below(12)).collect();
+        let (stage, workflow) = killed(seed, &cuts).await;
+        effects_are_as_promised(&stage, &workflow, cuts.len());
+        obeys_the_commit_rule(&workflow, &stage.store.events());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i6_a_run_after_a_good_run_causes_no_effect() {
+    for seed in 0..100 {
+        let stage = Stage::default();
+        let workflow = any_workflow(&stage, seed);
+        execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+        let (effects, events) = (stage.world.effects(), stage.store.events().len());
+        let summary = execute(&workflow, &stage.store, options(&stage.store, 2)).await.unwrap();
+        assert_eq!(stage.world.effects(), effects);
+        let counts = summary.counts();
+        assert_eq!(counts.as_recorded + counts.checked, workflow.instances.len());
+        let later = &stage.store.events()[events..];
+        assert!(!later.iter().any(|event| matches!(event.body, Body::Intent(_))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_event_can_be_the_last_one() {
+    for seed in [3, 11, 29] {
+        let stage = Stage::default();
+        let workflow = any_workflow(&stage, seed);
+        execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+        let (last, world) = (stage.store.next_seq().0, world_of(&stage));
+        for seq in 1..last {
+            let stage = Stage::default();
+            let workflow = any_workflow(&stage, seed);
+            let mut options = options(&stage.store, 1);
+            options.crash_at = Some(Seq(seq));
+            let power = Arc::clone(&stage.power);
+            options.on_durable = Some(Arc::new(move |durable| {
+                if durable == Seq(seq) {
+                    power.cut();
+                }
+            }));
+            let ended = stage.live(&workflow, options).await;
+            assert!(ended.is_none() || seq + 1 == last, "seed {seed}: not killed at {seq}");
+            assert_eq!(stage.store.next_seq(), Seq(seq + 1));
+            stage.reboot();
+            execute(&workflow, &stage.store, options_of(&stage.store)).await.unwrap();
+            assert_eq!(world_of(&stage), world, "seed {seed}, killed at {seq}");
+            effects_are_as_promised(&stage, &workflow, 1);
+        }
+    }
+}
+
+fn options_of(store: &MemoryStore) -> crate::runner::Options {
+    options(store, 1)
+}
