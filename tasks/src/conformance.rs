@@ -267,3 +267,33 @@ fn assert_made_once(sound: &[Count], now: &[Count], what: &str) {
         assert!(count.times <= once, "{what}: made {count:?}, without faults {once} times");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_manual_has_a_phrase_and_an_example_that_parses() {
+        for kind in crate::registry().kinds() {
+            let (name, manual) = (kind.name(), kind.manual());
+            assert!((1..=64).contains(&manual.summary.len()), "{name}: the summary fits a line");
+            assert!(!manual.summary.ends_with('.'), "{name}: the summary is a phrase");
+            let example: toml::Table = manual.example.parse().unwrap_or_else(|error| {
+                panic!("{name}: the example is TOML: {error}");
+            });
+            let params = serde_json::to_value(example).expect("TOML is JSON here");
+            if let Err(failure) = kind.check(&params) {
+                panic!("{name}: the example is read as params: {failure:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_fault_lets_earlier_calls_pass() {
+        assert_eq!(faults("git:GET /x", "reset", 0), ["git:GET /x:reset:1"]);
+        assert_eq!(
+            faults("git:GET /x", "reset", 2),
+            ["git:GET /x:slow=0s:2", "git:GET /x:reset:1"]
+        );
+    }
+}

@@ -45,21 +45,23 @@ pub(crate) fn trusting(pem: &str) -> Result<ClientConfig, BadAuthority> {
         .with_no_client_auth())
 }
 
-/// A client configuration that trusts the authorities of this machine, or instead of them those
-/// of a PEM text.
+/// A client configuration that trusts the authorities of this machine, and these PEM texts.
 ///
 /// # Errors
 ///
-/// The text holds no usable authority, or the machine's own cannot be used.
-pub(crate) fn trusting_or_system(pem: Option<&str>) -> Result<ClientConfig, BadAuthority> {
-    use rustls_platform_verifier::BuilderVerifierExt;
-    match pem {
-        Some(pem) => trusting(pem),
-        None => Ok(ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|_| BadAuthority)?
-            .with_platform_verifier()
-            .map_err(|_| BadAuthority)?
-            .with_no_client_auth()),
+/// A text holds no usable authority.
+pub(crate) fn public(extra: &[String]) -> Result<ClientConfig, BadAuthority> {
+    let mut roots = RootCertStore::empty();
+    // A machine without a usable list of authorities trusts the given ones only.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for pem in extra {
+        for certificate in certificates(pem)? {
+            roots.add(certificate).map_err(|_| BadAuthority)?;
+        }
     }
+    Ok(ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|_| BadAuthority)?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }

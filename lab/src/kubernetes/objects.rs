@@ -150,7 +150,9 @@ impl Tx<'_> {
     /// Every resource that has objects and is not a built-in one.
     pub(crate) fn custom_resources(&self) -> Vec<String> {
         let mut all = self.resources();
-        all.retain(|r| !super::registry::is_built_in_group(r.split('/').next().unwrap_or_default()));
+        all.retain(|r| {
+            !super::registry::is_built_in_group(r.split('/').next().unwrap_or_default())
+        });
         all
     }
 
@@ -187,7 +189,12 @@ impl Tx<'_> {
     }
 
     /// Changes an object; nothing is stored if it stays the same. Answers whether it changed.
-    pub(crate) fn change(&mut self, resource: &str, at: (&str, &str), with: impl FnOnce(&mut Value)) -> bool {
+    pub(crate) fn change(
+        &mut self,
+        resource: &str,
+        at: (&str, &str),
+        with: impl FnOnce(&mut Value),
+    ) -> bool {
         let Some(old) = self.objects.get(resource, at.0, at.1) else {
             return false;
         };
@@ -201,7 +208,12 @@ impl Tx<'_> {
     }
 
     /// Takes an object away at once, whatever its finalizers say.
-    pub(crate) fn remove(&mut self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
+    pub(crate) fn remove(
+        &mut self,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<Value>> {
         let place = (namespace.to_owned(), name.to_owned());
         let before = self.objects.tables.get_mut(resource)?.remove(&place)?;
         self.objects.revision += 1;
@@ -226,7 +238,8 @@ impl Tx<'_> {
         }
         let (objects, meta) = collections(etcd);
         let mut changes = Changes::new();
-        let touched: BTreeSet<(String, Place)> = self.undo.iter().map(|(r, p, _)| (r.clone(), p.clone())).collect();
+        let touched: BTreeSet<(String, Place)> =
+            self.undo.iter().map(|(r, p, _)| (r.clone(), p.clone())).collect();
         for (resource, place) in touched {
             let key = document_key(&resource, &place);
             changes = match self.objects.tables.get(&resource).and_then(|t| t.get(&place)) {

@@ -74,7 +74,8 @@ impl<'a> Trial<'a> {
     }
 
     pub(super) async fn apply(&self, limit: Duration) -> Result<(), Failure> {
-        let applied = timeout(limit, self.kind.apply(&self.cx(Some(Seq(1))), self.params));
+        let cx = self.cx(Some(Seq(1)));
+        let applied = timeout(limit, self.kind.apply(&cx, self.params));
         applied.await.unwrap_or_else(|_| panic!("an apply hangs beyond {limit:?}"))
     }
 
