@@ -2,6 +2,7 @@
 
 mod explain;
 mod lab;
+mod plan;
 mod run;
 mod validate;
 
@@ -18,10 +19,10 @@ pub(crate) async fn dispatch(args: Args) -> Exit {
         Command::Lab(lab) => lab::lab(terminal, &global, lab).await,
         Command::Run(run) => run::run(terminal, &global, &run).await,
         Command::Validate(workflow) => validate::validate(terminal, &global, &workflow),
-        Command::Resume(_)
-        | Command::Plan(_)
+        Command::Resume(resume) => run::resume(terminal, &global, &resume).await,
+        Command::Plan(plan) => plan::plan(terminal, &global, &plan).await,
+        Command::Status(_)
         | Command::Graph(_)
-        | Command::Status(_)
         | Command::Runs
         | Command::Logs(_)
         | Command::Why(_)

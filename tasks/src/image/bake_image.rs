@@ -363,6 +363,7 @@ mod tests {
     #[tokio::test]
     async fn conforms_to_the_contract() {
         use crate::conformance::{Case, conforms};
-        conforms(&Case::new(BakeImage), async |world| crate::image::planned::image(world).await).await;
+        conforms(&Case::new(BakeImage), async |world| crate::image::planned::image(world).await)
+            .await;
     }
 }
