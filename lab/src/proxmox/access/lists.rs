@@ -12,7 +12,7 @@ use super::{
         reply::{Answer, Refused, Reply},
         route::{Request, Route},
     },
-    Access, Caller, ROOT,
+    Access, Caller,
     login::to_numbers,
 };
 
@@ -148,7 +148,7 @@ fn permissions(host: &Proxmox, request: &Request) -> Answer {
             let own_token = id.split_once('!').is_some_and(|(user, _)| {
                 user == request.caller.user && request.caller.token.is_none()
             });
-            if !own_token && !(id == request.caller.user && id == ROOT) {
+            if !own_token {
                 access.need(&request.caller, "/access", "Sys.Audit")?;
             }
             let (user, token) = id.split_once('!').map_or((id, None), |(u, t)| (u, Some(t)));

@@ -123,7 +123,7 @@ async fn make(
     let mut undo = Undo { host, vmid, volumes: Vec::new() };
     let made = build(host, vmid, wanted, (log, &mut undo.volumes)).await;
     match made {
-        Ok(vm) => host.save(vmid, vm, Changes::new()).map_err(|refused| refused.text()),
+        Ok(vm) => host.save(vmid, vm, Changes::new()).map_err(Refused::into_text),
         Err(text) => {
             undo.undo();
             Err(format!("unable to create VM {vmid} - {text}"))

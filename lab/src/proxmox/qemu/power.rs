@@ -99,7 +99,7 @@ pub(super) async fn switch_on(
     log: &Log,
     asked: bool,
 ) -> Result<(), String> {
-    let text = |refused: Refused| refused.text();
+    let text = Refused::into_text;
     let _flock = host.flock(vmid, LOCK_WAIT).await.map_err(text)?;
     let mut vm = host.vm(vmid).map_err(text)?;
     check_lock(&vm).map_err(text)?;
@@ -119,7 +119,7 @@ pub(super) async fn switch_on(
 fn check_parts(host: &Proxmox, vm: &Vm) -> Result<(), String> {
     for (_, value) in show::drives(vm) {
         let volume = drive::volume(value).unwrap_or_default();
-        if host.volume(volume).map_err(|refused| refused.text())?.is_none() {
+        if host.volume(volume).map_err(Refused::into_text)?.is_none() {
             return Err(format!("volume '{volume}' does not exist"));
         }
     }
@@ -164,7 +164,7 @@ impl Proxmox {
         let memory = number(vm, "memory", 512);
         let running = Running {
             since: tokio::time::Instant::now(),
-            pid: rand::random_range(10_000..4_000_000),
+            pid: self.world().draw(10_000..4_000_000),
             memory: memory << 20,
             booted: image.is_some(),
             agent: image.as_ref().is_some_and(|image| self.has_agent(image)),
@@ -190,7 +190,7 @@ impl Proxmox {
             return Ok(None);
         }
         let id = drive::volume(value).unwrap_or_default();
-        let volume = self.volume(id).map_err(|refused| refused.text())?;
+        let volume = self.volume(id).map_err(Refused::into_text)?;
         let volume = volume.ok_or_else(|| format!("volume '{id}' does not exist"))?;
         let disk = File::open(&volume.path).map_err(|error| error.to_string())?;
         Image::read(disk).map_err(|error| error.to_string())
@@ -243,8 +243,8 @@ impl Proxmox {
 
 pub(super) fn stop(host: &Proxmox, request: &Request) -> Answer {
     task(host, request, "qmstop", async |host, vmid, log| {
-        let _flock = host.flock(vmid, LOCK_WAIT).await.map_err(|refused| refused.text())?;
-        check_lock(&host.vm(vmid).map_err(|r| r.text())?).map_err(|refused| refused.text())?;
+        let _flock = host.flock(vmid, LOCK_WAIT).await.map_err(Refused::into_text)?;
+        check_lock(&host.vm(vmid).map_err(Refused::into_text)?).map_err(Refused::into_text)?;
         if host.running(vmid).is_none() {
             return Ok(());
         }
@@ -257,10 +257,10 @@ impl Proxmox {
     /// Switches a VM off, takes over what was pending, and counts it.
     fn switch_off(&self, vmid: u32, verb: &str) -> Result<(), String> {
         self.cut_power(vmid);
-        let mut vm = self.vm(vmid).map_err(|refused| refused.text())?;
+        let mut vm = self.vm(vmid).map_err(Refused::into_text)?;
         vm.settle();
         let counted = Changes::new().count("proxmox", &object(vmid), verb);
-        self.save(vmid, vm, counted).map_err(|refused| refused.text())
+        self.save(vmid, vm, counted).map_err(Refused::into_text)
     }
 }
 
@@ -279,8 +279,8 @@ async fn shut_down(
     (timeout, force): (Duration, bool),
     log: &Log,
 ) -> Result<(), String> {
-    let _flock = host.flock(vmid, LOCK_WAIT).await.map_err(|refused| refused.text())?;
-    check_lock(&host.vm(vmid).map_err(|r| r.text())?).map_err(|refused| refused.text())?;
+    let _flock = host.flock(vmid, LOCK_WAIT).await.map_err(Refused::into_text)?;
+    check_lock(&host.vm(vmid).map_err(Refused::into_text)?).map_err(Refused::into_text)?;
     let Some(running) = host.running(vmid) else { return Ok(()) };
     if running.booted && timeout >= GUEST {
         log.takes(GUEST).await?;
@@ -310,9 +310,9 @@ pub(super) fn reset(host: &Proxmox, request: &Request) -> Answer {
     }
     task(host, request, "qmreset", async |host, vmid, _log| {
         host.cut_power(vmid);
-        let vm = host.vm(vmid).map_err(|refused| refused.text())?;
+        let vm = host.vm(vmid).map_err(Refused::into_text)?;
         let counted = Changes::new().count("proxmox", &object(vmid), "reset");
-        host.save(vmid, vm.clone(), counted).map_err(|refused| refused.text())?;
+        host.save(vmid, vm.clone(), counted).map_err(Refused::into_text)?;
         host.run(vmid, &vm)
     })
 }
