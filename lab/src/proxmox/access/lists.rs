@@ -105,6 +105,7 @@ fn update(host: &Proxmox, request: &Request) -> Answer {
                 return Err(Refused::Died(format!("role '{role}' does not exist")));
             }
             check_names(access, &kinds)?;
+            check_gift(access, request, (given, &role))?;
             let entries = access.acl.entry(path.clone()).or_default();
             let all = [&mut entries.users, &mut entries.groups, &mut entries.tokens];
             for (entries, names) in all.into_iter().zip(&kinds) {
@@ -123,6 +124,23 @@ fn update(host: &Proxmox, request: &Request) -> Answer {
         Ok(())
     })?;
     Ok(Reply::null())
+}
+
+/// Who may not change lists gives away no more than it has.
+fn check_gift(
+    access: &Access,
+    request: &Request,
+    (path, role): (&str, &str),
+) -> Result<(), Refused> {
+    let own = access.privileges(&request.caller, path);
+    if own.contains_key("Permissions.Modify") {
+        return Ok(());
+    }
+    let wanted = access.role(role).unwrap_or_default();
+    match wanted.iter().find(|privilege| !own.contains_key(*privilege)) {
+        Some(privilege) => Err(Refused::permission(path, privilege)),
+        None => Ok(()),
+    }
 }
 
 fn check_names(access: &Access, [users, _, tokens]: &[Vec<String>; 3]) -> Result<(), Refused> {

@@ -87,7 +87,7 @@ pub(super) async fn create(host: Proxmox, request: Request) -> Answer {
             drop(flock);
             made?;
             if start {
-                super::power::switch_on(&task_host, vmid, &log, true).await?;
+                super::power::switch_on(&task_host, vmid, &log).await?;
             }
             Ok(())
         },

@@ -16,6 +16,7 @@ use super::{
         storage::{Plugin, Store},
         task::Log,
     },
+    LOCK_WAIT,
     drive::{Drive, Source},
 };
 
@@ -92,7 +93,12 @@ impl Proxmox {
     ) -> Result<(String, PathBuf), String> {
         let store = self.store(store).map_err(text)?;
         takes_disks(&store)?;
-        let _held = self.storage_lock().lock_owned().await;
+        let longest = self.world().clock().scaled(LOCK_WAIT);
+        let lock = self.storage_lock();
+        let Ok(_held) = tokio::time::timeout(longest, lock.lock()).await else {
+            let file = format!("/var/lock/pve-manager/pve-storage-{}", store.name);
+            return Err(format!("can't lock file '{file}' - got timeout"));
+        };
         log.takes(ALLOCATE).await?;
         let taken = store.volumes().map_err(|error| error.to_string())?;
         let id = |number: u32| format!("{}:vm-{vmid}-disk-{number}", store.name);

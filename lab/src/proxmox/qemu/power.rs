@@ -43,8 +43,6 @@ const SWITCH_OFF: Duration = Duration::from_secs(2);
 const GUEST: Duration = Duration::from_secs(10);
 /// How long a guest takes from power to a running agent.
 const AGENT: Duration = Duration::from_secs(20);
-/// How long the host boots before it starts its VMs.
-const HOST_BOOT: Duration = Duration::from_secs(5);
 
 pub(super) fn may_power(host: &Proxmox, request: &Request) -> Result<(), Refused> {
     let path = format!("/vms/{}", request.path("vmid"));
@@ -89,16 +87,11 @@ where
 }
 
 pub(super) fn start(host: &Proxmox, request: &Request) -> Answer {
-    task(host, request, "qmstart", async |host, vmid, log| switch_on(&host, vmid, &log, true).await)
+    task(host, request, "qmstart", async |host, vmid, log| switch_on(&host, vmid, &log).await)
 }
 
-/// Switches a VM on; counted if a client asked for it.
-pub(super) async fn switch_on(
-    host: &Proxmox,
-    vmid: u32,
-    log: &Log,
-    asked: bool,
-) -> Result<(), String> {
+/// Switches a VM on.
+pub(super) async fn switch_on(host: &Proxmox, vmid: u32, log: &Log) -> Result<(), String> {
     let text = Refused::into_text;
     let _flock = host.flock(vmid, LOCK_WAIT).await.map_err(text)?;
     let mut vm = host.vm(vmid).map_err(text)?;
@@ -109,8 +102,7 @@ pub(super) async fn switch_on(
     vm.settle();
     check_parts(host, &vm)?;
     log.takes(SWITCH_ON).await?;
-    let counted = Changes::new();
-    let counted = if asked { counted.count("proxmox", &object(vmid), "start") } else { counted };
+    let counted = Changes::new().count("proxmox", &object(vmid), "start");
     host.save(vmid, vm.clone(), counted).map_err(text)?;
     host.run(vmid, &vm)
 }
@@ -209,35 +201,24 @@ impl Proxmox {
         self.machines().power_off(vmid);
     }
 
-    /// Starts the VMs that start with the host.
+    /// Starts the VMs that start with the host, before anybody can look: the power came back long ago.
     pub(crate) fn power_up(&self) {
-        let mut starting: Vec<u32> = locked(&self.vms().all)
+        let starting: BTreeMap<u32, Vm> = locked(&self.vms().all)
             .iter()
             .filter(|(_, vm)| vm.get("onboot") == Some("1") && vm.get("lock").is_none())
-            .map(|(vmid, _)| *vmid)
+            .map(|(vmid, vm)| (*vmid, vm.clone()))
             .collect();
-        starting.sort_unstable();
-        if starting.is_empty() {
-            return;
-        }
-        let host = self.clone();
-        let root = super::super::access::Caller {
-            user: super::super::access::ROOT.to_owned(),
-            token: None,
-        };
-        self.world().spawn(async move {
-            host.world().clock().sleep(HOST_BOOT).await;
-            for vmid in starting {
-                let id = vmid.to_string();
-                let kind = Kind { name: "qmstart", id: &id };
-                let task_host = host.clone();
-                let started = host.start_task(kind, &root, Changes::new(), |log| async move {
-                    switch_on(&task_host, vmid, &log, false).await
-                });
-                // A VM that does not start is left off; its task says why.
-                let _ = started;
+        for (vmid, mut vm) in starting {
+            vm.settle();
+            let started = check_parts(self, &vm).and_then(|()| {
+                self.save(vmid, vm.clone(), Changes::new()).map_err(Refused::into_text)?;
+                self.run(vmid, &vm)
+            });
+            if let Err(text) = started {
+                // A VM that does not start stays off, and its next start says why.
+                tracing::warn!(vmid, text, "a VM did not start with its host");
             }
-        });
+        }
     }
 }
 
@@ -300,7 +281,7 @@ pub(super) fn reboot(host: &Proxmox, request: &Request) -> Answer {
     }
     task(host, request, "qmreboot", async |host, vmid, log| {
         shut_down(&host, vmid, (GUEST * 6, false), &log).await?;
-        switch_on(&host, vmid, &log, true).await
+        switch_on(&host, vmid, &log).await
     })
 }
 
