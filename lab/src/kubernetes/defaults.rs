@@ -195,7 +195,9 @@ fn pod_spec(value: &mut Value) {
             for port in
                 container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten()
             {
-                object(port).into_iter().for_each(|p| or(p, "protocol", json!("TCP")));
+                if let Some(port) = object(port) {
+                    or(port, "protocol", json!("TCP"));
+                }
             }
         }
     }
@@ -209,10 +211,10 @@ fn service(spec: &mut Map<String, Value>) {
     or(spec, "ipFamilyPolicy", json!("SingleStack"));
     for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
         let same = port.get("port").cloned().unwrap_or_default();
-        object(port).into_iter().for_each(|p| {
-            or(p, "protocol", json!("TCP"));
-            or(p, "targetPort", same.clone());
-        });
+        if let Some(port) = object(port) {
+            or(port, "protocol", json!("TCP"));
+            or(port, "targetPort", same);
+        }
     }
 }
 

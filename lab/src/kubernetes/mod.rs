@@ -18,6 +18,7 @@ mod flux;
 mod health;
 mod json;
 mod jsonpath;
+mod known;
 mod objects;
 mod patch;
 mod protobuf;
@@ -47,7 +48,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-pub(crate) use cluster::{Cluster, ClusterStatus, Kubelet, NodeFacts};
+#[cfg(test)]
+pub(crate) use cluster::Kubelet;
+pub(crate) use cluster::{Cluster, ClusterStatus, NodeFacts};
 pub(crate) use server::{ApiPki, ApiServer};
 
 use crate::world::{World, locked};

@@ -224,7 +224,7 @@ fn reading(api: &Arc<Api>, asked: &Asked) -> Result<Response, Refusal> {
             return Ok(renderer.one(&object));
         }
         let page = read::list(objects, kind, &place.namespace, query)?;
-        Ok(renderer.list(&page.objects, page.revision, page.more))
+        Ok(renderer.list(&page.objects, page.revision, &page.more))
     })?;
     Ok(renderer.respond(StatusCode::OK, &shown))
 }

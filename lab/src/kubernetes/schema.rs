@@ -44,7 +44,9 @@ pub(crate) fn default(value: &mut Value, schema: &Value) {
         }
         Value::Array(items) => {
             if let Some(inner) = schema.get("items") {
-                items.iter_mut().for_each(|i| default(i, inner));
+                for item in items {
+                    default(item, inner);
+                }
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -67,7 +69,9 @@ pub(crate) fn prune(value: &mut Value, schema: &Value) -> Vec<String> {
             }
         }
         let roots: Vec<String> = unknown.iter().filter(|p| !p.contains('.')).cloned().collect();
-        roots.iter().for_each(|name| drop(object.remove(name)));
+        for root in roots {
+            object.remove(&root);
+        }
     }
     unknown
 }

@@ -279,8 +279,7 @@ fn check_applied(target: Target<'_>, config: &Value) -> Result<(), Refusal> {
             .into_iter()
             .find(|c| c.reason == "FieldValueTypeInvalid");
         if let Some(cause) = wrong {
-            let pointer =
-                format!("/{}", cause.field.replace('.', "/").replace('[', "/").replace(']', ""));
+            let pointer = format!("/{}", cause.field.replace(['.', '['], "/").replace(']', ""));
             let wanted = cause.message.rsplit("must be of type ").next().unwrap_or_default();
             let wanted = wanted.split(':').next().unwrap_or_default();
             let got = at(config, &pointer);
@@ -289,7 +288,7 @@ fn check_applied(target: Target<'_>, config: &Value) -> Result<(), Refusal> {
                 cause.field
             )));
         }
-    } else if let Some(unknown) = super::validation::unknown_fields(target.kind, config).first() {
+    } else if let Some(unknown) = super::known::unknown(target.kind, config).first() {
         return Err(untyped(&format!(".{unknown}: field not declared in schema")));
     }
     Ok(())

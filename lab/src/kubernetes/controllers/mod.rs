@@ -108,7 +108,7 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
         changes.mark_unchanged();
         let kubelets = cluster.kubelets();
         let done = cluster.write(false, |tx| {
-            turn(
+            look(
                 &mut Turn { tx, timers: &mut timers, kubelets: &kubelets, cluster: &cluster },
                 &mut flux,
             );
@@ -119,16 +119,16 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
             tracing::error!("a turn of the controllers cannot be stored: {}", refusal.message());
             next = Some(Instant::now() + Duration::from_secs(1));
         }
-        let due = next.unwrap_or_else(|| Instant::now() + Duration::from_mins(1));
+        let wake = next.unwrap_or_else(|| Instant::now() + Duration::from_mins(1));
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
             () = cluster.nudged() => {}
-            () = tokio::time::sleep_until(due) => {}
+            () = tokio::time::sleep_until(wake) => {}
         }
     }
 }
 
-fn turn(turn: &mut Turn<'_, '_>, flux: &mut Flux) {
+fn look(turn: &mut Turn<'_, '_>, flux: &mut Flux) {
     turn.timers.begin();
     for _ in 0..ROUNDS {
         let before = turn.tx.revision();

@@ -39,18 +39,11 @@ impl Timers {
     pub(super) fn waited(&mut self, key: &str, world: Duration) -> bool {
         self.asked.insert(key.to_owned());
         let now = Instant::now();
-        match self.due.get(key) {
-            Some(due) => *due <= now,
-            None => {
-                self.due.insert(key.to_owned(), now + self.clock.scaled(world));
-                world.is_zero()
-            }
+        if let Some(due) = self.due.get(key) {
+            return *due <= now;
         }
-    }
-
-    /// Begins a wait anew.
-    pub(crate) fn restart(&mut self, key: &str) {
-        self.due.remove(key);
+        self.due.insert(key.to_owned(), now + self.clock.scaled(world));
+        world.is_zero()
     }
 
     /// When the next timer is due that is not yet.
