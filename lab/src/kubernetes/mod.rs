@@ -51,6 +51,7 @@ use std::{
 #[cfg(test)]
 pub(crate) use cluster::Kubelet;
 pub(crate) use cluster::{Cluster, ClusterStatus, NodeFacts};
+pub(crate) use objects::View;
 pub(crate) use server::{ApiPki, ApiServer};
 
 use crate::world::{World, locked};

@@ -107,7 +107,7 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
     loop {
         changes.mark_unchanged();
         let kubelets = cluster.kubelets();
-        let done = cluster.write(false, |tx| {
+        let stored = cluster.write(false, |tx| {
             look(
                 &mut Turn { tx, timers: &mut timers, kubelets: &kubelets, cluster: &cluster },
                 &mut flux,
@@ -115,7 +115,7 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
             Ok::<_, Refusal>(())
         });
         let mut next = timers.next();
-        if let Err(refusal) = done {
+        if let Err(refusal) = stored {
             tracing::error!("a turn of the controllers cannot be stored: {}", refusal.message());
             next = Some(Instant::now() + Duration::from_secs(1));
         }
