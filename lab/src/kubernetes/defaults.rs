@@ -109,6 +109,12 @@ pub(super) fn fill_changed(kind: &ResourceType, old: &Value, new: &mut Value) {
         ("", "pods") => &["nodeName", "serviceAccountName"],
         _ => &[],
     };
+    if kind.plural == "services" && at(new, "/spec/clusterIP") != at(old, "/spec/clusterIP") {
+        let address = at(new, "/spec/clusterIP").clone();
+        if address.is_string() {
+            child(new, "spec").insert("clusterIPs".to_owned(), json!([address]));
+        }
+    }
     for key in kept {
         let before = at(old, "/spec").get(*key).cloned();
         if let Some(before) = before {

@@ -15,6 +15,10 @@ const POD: &str = "activeDeadlineSeconds affinity automountServiceAccountToken c
     runtimeClassName schedulerName schedulingGates securityContext serviceAccount serviceAccountName \
     setHostnameAsFQDN shareProcessNamespace subdomain terminationGracePeriodSeconds tolerations \
     topologySpreadConstraints volumes";
+/// Fields of every object's metadata.
+const METADATA: &str = "annotations creationTimestamp deletionGracePeriodSeconds deletionTimestamp \
+    finalizers generateName generation labels managedFields name namespace ownerReferences \
+    resourceVersion selfLink uid";
 /// Fields of a container.
 const CONTAINER: &str = "args command env envFrom image imagePullPolicy lifecycle livenessProbe name \
     ports readinessProbe resizePolicy resources restartPolicy restartPolicyRules securityContext \
@@ -66,7 +70,8 @@ pub(super) fn unknown(kind: &ResourceType, object: &Value) -> Vec<String> {
     let Some((_, plural, root, spec)) = found else {
         return Vec::new();
     };
-    let mut all = others(object, "", &format!("apiVersion kind metadata {root}"));
+    let mut all = others(at(object, "/metadata"), "metadata", METADATA);
+    all.extend(others(object, "", &format!("apiVersion kind metadata {root}")));
     if spec.is_empty() {
         return all;
     }

@@ -13,6 +13,7 @@ mod cluster;
 mod controllers;
 mod defaults;
 mod discovery;
+mod eviction;
 mod fields;
 mod flux;
 mod health;

@@ -23,7 +23,12 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
 pub(super) fn check(kind: &ResourceType, object: &Value) -> Vec<Cause> {
     let mut causes = check_metadata(kind, object);
     if let Some(known) = kind.schema() {
-        causes.extend(schema::check(object, known));
+        let wrong = schema::check(object, known);
+        let types = wrong.iter().any(|c| c.reason != "FieldValueDuplicate") || !causes.is_empty();
+        causes.extend(wrong);
+        if types && schema::has_rules(known) {
+            causes.push(schema::unchecked_rules());
+        }
         return causes;
     }
     match (kind.group.as_str(), kind.plural.as_str()) {
@@ -143,6 +148,9 @@ fn check_crd(object: &Value) -> Vec<Cause> {
 
 /// What is wrong with a change: fields that may not change.
 pub(super) fn check_change(kind: &ResourceType, old: &Value, new: &Value) -> Vec<Cause> {
+    if let Some(known) = kind.schema() {
+        return schema::check_change(old, new, known);
+    }
     let mut causes = Vec::new();
     let mut fixed = |pointer: &str| {
         if at(old, pointer) != at(new, pointer) {

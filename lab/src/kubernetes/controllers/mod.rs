@@ -121,7 +121,7 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
         }
         let wake = next.unwrap_or_else(|| Instant::now() + Duration::from_mins(1));
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            news = changes.changed() => if news.is_err() { return },
             () = cluster.nudged() => {}
             () = tokio::time::sleep_until(wake) => {}
         }

@@ -53,6 +53,7 @@ const COLUMNS: &[(&str, &str, &str)] = &[
     ("rbac.authorization.k8s.io", "clusterrolebindings", "Name,Role,Age"),
     ("rbac.authorization.k8s.io", "rolebindings", "Name,Role,Age"),
     ("coordination.k8s.io", "leases", "Name,Holder,Age"),
+    ("discovery.k8s.io", "endpointslices", "Name,AddressType,Ports,Endpoints,Age"),
 ];
 
 /// The columns of a built-in type.
@@ -122,6 +123,7 @@ pub(super) fn cells(kind: &ResourceType, object: &Value) -> Vec<Value> {
                 format!("{}/{}", text(object, "/roleRef/kind"), text(object, "/roleRef/name"));
             vec![named, json!(role), age]
         }
+        ("discovery.k8s.io", _) => slice(object, age),
         ("coordination.k8s.io", _) => vec![named, json!(text(object, "/spec/holderIdentity")), age],
         _ => vec![named, age],
     }
@@ -324,6 +326,25 @@ fn endpoints(object: &Value) -> String {
         }
     }
     if all.is_empty() { "<none>".to_owned() } else { all.join(",") }
+}
+
+fn slice(object: &Value, age: Value) -> Vec<Value> {
+    let or_unset =
+        |all: Vec<String>| json!(if all.is_empty() { "<unset>".to_owned() } else { all.join(",") });
+    let ports = list(object, "/ports").iter().map(|p| number(p, "/port").to_string()).collect();
+    let addresses = list(object, "/endpoints")
+        .iter()
+        .flat_map(|e| list(e, "/addresses"))
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    vec![
+        json!(name(object)),
+        json!(text(object, "/addressType")),
+        or_unset(ports),
+        or_unset(addresses),
+        age,
+    ]
 }
 
 fn event(object: &Value) -> Vec<Value> {

@@ -174,9 +174,9 @@ async fn nodes_become_ready_because_of_a_cni() {
 
 #[tokio::test]
 async fn an_installation_without_rights_fails_and_says_so() {
-    let served = Served::new(BTreeMap::new(), 300.0).await;
+    let served = Served::new(BTreeMap::new(), 600.0).await;
     let _kubelets = kubelets(&served);
-    for object in [account(), job(1, &SETTINGS)] {
+    for object in [account(), job(6, &SETTINGS)] {
         apply(&served, &object).await;
     }
     let pods = "/api/v1/namespaces/kube-system/pods?labelSelector=job-name%3Dcilium-install";

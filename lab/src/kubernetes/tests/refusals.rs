@@ -201,7 +201,7 @@ async fn a_crd_serves_its_kind_once_it_is_established() {
         (code, body["message"].as_str().unwrap()),
         (
             500,
-            "failed to create typed patch object (lab/w; lab.example/v1, Kind=Widget): .spec.replicaz: field not \
+            "failed to create typed patch object (/w; lab.example/v1, Kind=Widget): .spec.replicaz: field not \
                declared in schema"
         )
     );

@@ -248,10 +248,6 @@ impl Client {
         self.send(Method::POST, path, "application/json", body).await
     }
 
-    pub(super) async fn put(&self, path: &str, body: &Value) -> (u16, Value) {
-        self.send(Method::PUT, path, "application/json", body).await
-    }
-
     pub(super) async fn merge(&self, path: &str, body: &Value) -> (u16, Value) {
         self.send(Method::PATCH, path, "application/merge-patch+json", body).await
     }
