@@ -119,6 +119,8 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
             tracing::error!("a turn of the controllers cannot be stored: {}", refusal.message());
             next = Some(Instant::now() + Duration::from_secs(1));
         }
+        // Clients come first, however much there is to do.
+        tokio::task::yield_now().await;
         let wake = next.unwrap_or_else(|| Instant::now() + Duration::from_mins(1));
         tokio::select! {
             news = changes.changed() => if news.is_err() { return },

@@ -203,7 +203,7 @@ async fn an_installation_without_rights_fails_and_says_so() {
 
 #[tokio::test]
 async fn an_agent_that_talos_forbids_crashes() {
-    let served = Served::new(BTreeMap::new(), 2000.0).await;
+    let served = Served::new(BTreeMap::new(), 600.0).await;
     let _kubelets = kubelets(&served);
     for object in [account(), binding(), job(1, &SETTINGS[..4])] {
         apply(&served, &object).await;
