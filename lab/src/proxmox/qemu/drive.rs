@@ -61,7 +61,14 @@ pub(super) fn is_drive(key: &str) -> bool {
 fn options(key: &str) -> Vec<&'static str> {
     let more: &[&str] = match key {
         "efidisk0" => {
-            return vec!["efitype", "format", "import-from", "ms-cert", "pre-enrolled-keys", "size"];
+            return vec![
+                "efitype",
+                "format",
+                "import-from",
+                "ms-cert",
+                "pre-enrolled-keys",
+                "size",
+            ];
         }
         "tpmstate0" => return vec!["import-from", "size", "version"],
         key if key.starts_with("scsi") => &["iothread", "queues", "scsiblock", "ssd", "wwn"],
