@@ -117,6 +117,16 @@ impl Pki {
         addresses: &[IpAddr],
         alpn: &[&[u8]],
     ) -> Result<Arc<ServerConfig>, PkiError> {
+        Ok(self.server_with_leaf(names, addresses, alpn)?.0)
+    }
+
+    /// As [`Pki::server`], with the certificate.
+    pub(crate) fn server_with_leaf(
+        &self,
+        names: &[&str],
+        addresses: &[IpAddr],
+        alpn: &[&[u8]],
+    ) -> Result<(Arc<ServerConfig>, CertificateDer<'static>), PkiError> {
         let (certificate, key) =
             self.leaf(names, addresses).map_err(|source| PkiError::Authority { source })?;
         let refused = |source| PkiError::Refused { source };
@@ -126,10 +136,10 @@ impl Pki {
             .with_safe_default_protocol_versions()
             .map_err(refused)?
             .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
+            .with_single_cert(vec![certificate.clone()], key)
             .map_err(refused)?;
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        Ok(Arc::new(config))
+        Ok((Arc::new(config), certificate))
     }
 
     fn leaf(

@@ -35,7 +35,7 @@ use asset::Format;
 use schematic::Schematic;
 
 /// The collection of schematics: id to canonical text.
-const SCHEMATICS: &str = "factory-schematics";
+pub(crate) const SCHEMATICS: &str = "factory-schematics";
 /// How long the first build of an asset takes.
 const BUILD: Duration = Duration::from_secs(5);
 
