@@ -236,7 +236,7 @@ impl<'l> Work<'l> {
         self.probed = self.started.elapsed();
         let mut polling: Option<Polling> = None;
         loop {
-            let waited = polling.as_ref().is_some_and(|polling| polling.is_over());
+            let waited = polling.as_ref().is_some_and(Polling::is_over);
             let decision = match seen {
                 Err(failure) if self.may_poll(&failure, polling.is_some()) && !waited => {
                     seen = Err(failure);

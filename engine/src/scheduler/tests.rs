@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
@@ -232,32 +232,32 @@ struct Model<'s> {
     sketches: &'s [Sketch],
     sizes: [u32; 3],
     slots: usize,
-    working: BTreeMap<u32, ()>,
-    settling: BTreeMap<u32, ()>,
-    paused: BTreeMap<u32, ()>,
-    good: BTreeMap<u32, ()>,
-    bad: BTreeMap<u32, ()>,
+    working: BTreeSet<u32>,
+    settling: BTreeSet<u32>,
+    paused: BTreeSet<u32>,
+    good: BTreeSet<u32>,
+    bad: BTreeSet<u32>,
 }
 
 impl Model<'_> {
     fn through(&self, id: u32) -> bool {
         let sketch = &self.sketches[id as usize];
         let passed = sketch.passive && sketch.needs.iter().all(|need| self.through(*need));
-        self.good.contains_key(&id) || passed
+        self.good.contains(&id) || passed
     }
 
     fn start(&mut self, id: u32) {
         let sketch = &self.sketches[id as usize];
         self.paused.remove(&id);
-        assert!(!self.good.contains_key(&id) && !self.bad.contains_key(&id), "{id} twice");
+        assert!(!self.good.contains(&id) && !self.bad.contains(&id), "{id} twice");
         assert!(sketch.finally || sketch.needs.iter().all(|need| self.through(*need)));
-        assert!(self.working.insert(id, ()).is_none());
+        assert!(self.working.insert(id));
         assert!(self.working.len() <= self.slots, "more work than slots");
         for pool in 0..3 {
             let taken: u32 = self
                 .working
-                .keys()
-                .chain(self.settling.keys())
+                .iter()
+                .chain(&self.settling)
                 .flat_map(|id| &self.sketches[*id as usize].pools)
                 .filter(|(wanted, _)| *wanted == pool)
                 .map(|(_, amount)| amount)
@@ -286,11 +286,11 @@ proptest! {
             sketches: &sketches,
             sizes,
             slots: slots as usize,
-            working: BTreeMap::new(),
-            settling: BTreeMap::new(),
-            paused: BTreeMap::new(),
-            good: BTreeMap::new(),
-            bad: BTreeMap::new(),
+            working: BTreeSet::new(),
+            settling: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            good: BTreeSet::new(),
+            bad: BTreeSet::new(),
         };
         let mut commands = scheduler.begin();
         let mut choices = choices.into_iter();
@@ -300,23 +300,23 @@ proptest! {
                     Command::Start(id) => model.start(id.0),
                     Command::Blocked(id, blockers) => {
                         prop_assert!(!blockers.is_empty());
-                        model.bad.insert(id.0, ());
+                        model.bad.insert(id.0);
                     }
                 }
             }
             let sets = [&model.working, &model.settling, &model.paused];
-            let active: Vec<u32> = sets.iter().flat_map(|set| set.keys().copied()).collect();
+            let active: Vec<u32> = sets.iter().flat_map(|set| set.iter().copied()).collect();
             if active.is_empty() {
                 break;
             }
             let (which, what) = choices.next().unwrap_or((last, 9));
             let id = active[which.index(active.len())];
-            if model.paused.remove(&id).is_some() {
+            if model.paused.remove(&id) {
                 commands = scheduler.on([Event::RetryDue(Instance(id))]);
                 continue;
             }
-            if what < 2 && model.working.remove(&id).is_some() {
-                model.settling.insert(id, ());
+            if what < 2 && model.working.remove(&id) {
+                model.settling.insert(id);
                 commands = scheduler.on([Event::Settling(Instance(id))]);
                 continue;
             }
@@ -332,7 +332,7 @@ proptest! {
                 Ended::Failed => &mut model.bad,
                 Ended::Succeeded => &mut model.good,
             };
-            set.insert(id, ());
+            set.insert(id);
             commands = scheduler.on([Event::Finished(Instance(id), ended)]);
         }
         prop_assert!(scheduler.is_over());

@@ -28,17 +28,17 @@ async fn run(stage: &Stage, sketches: Vec<Sketch>) -> Summary {
 }
 
 fn done(summary: &Summary, index: usize) -> Done {
-    match &summary.endings[index] {
-        Ending::Succeeded { done, .. } => *done,
-        other => panic!("{other:?}"),
-    }
+    let Ending::Succeeded { done, .. } = &summary.endings[index] else {
+        panic!("{:?}", summary.endings[index])
+    };
+    *done
 }
 
 fn failure(summary: &Summary, index: usize) -> &Failure {
-    match &summary.endings[index] {
-        Ending::Failed { failure, .. } => failure,
-        other => panic!("{other:?}"),
-    }
+    let Ending::Failed { failure, .. } = &summary.endings[index] else {
+        panic!("{:?}", summary.endings[index])
+    };
+    failure
 }
 
 fn refusal(retry: Retry) -> Reaction {
@@ -210,7 +210,7 @@ async fn an_action_runs_again_when_its_inputs_change_or_it_is_stale() {
     assert_eq!(done(&run(&stage, vec![action.clone()]).await, 0), Done::Unverified);
     action.with = json!("other");
     assert_eq!(done(&run(&stage, vec![action.clone()]).await, 0), Done::Ran);
-    action.fresh = Some(Duration::from_secs(60));
+    action.fresh = Some(Duration::from_mins(1));
     let workflow = workflow(vec![action], &[]);
     let mut later = options(&stage.store, 3);
     let now = later.clock.now();
