@@ -136,21 +136,28 @@ impl<'r> Session<'r> {
         let mut events = Vec::new();
         self.take_stop(&mut events);
         self.scheduler.on(events);
+        self.look_for_open().await;
+        self.go_on(|session| session.attempts.is_empty()).await;
         let commands = self.scheduler.begin();
         self.obey(commands);
+        self.go_on(Self::is_over).await;
+        self.close().await
+    }
+
+    /// Takes one turn after the other.
+    async fn go_on(&mut self, until: impl Fn(&Self) -> bool) {
         loop {
             if self.turn() {
                 // Whatever is ready goes on first, so that it shares the batch.
                 tokio::task::yield_now().await;
                 continue;
             }
-            if self.is_over() {
-                break;
+            if until(self) {
+                return;
             }
             self.writer.offer(&self.lent.desk, false);
             self.wait().await;
         }
-        self.close().await
     }
 
     /// Takes in what has happened. Whether anything has.

@@ -73,7 +73,9 @@ impl Session<'_> {
                 Ended::Later
             }
             End::Failed { again: true, .. } | End::Interrupted | End::Lost => {
-                self.endings[instance.index()] = Some(Ending::Interrupted);
+                if self.selected.run.contains(&instance) {
+                    self.endings[instance.index()] = Some(Ending::Interrupted);
+                }
                 Ended::Later
             }
             End::Failed { failure, again: false, in_doubt } => {

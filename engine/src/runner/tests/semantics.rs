@@ -503,3 +503,49 @@ async fn force_applies_what_is_satisfied_and_spares_a_once() {
     let summary = run.execute(&mut Ears::default(), stop).await.unwrap();
     assert_eq!((done(&summary, 0), done(&summary, 1)), (Done::UpToDate, Done::Recreated));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_open_outside_of_the_selection_is_looked_at_and_never_applied() {
+    let stage = Stage::default();
+    let hung = || Failure::new("world::hung-up", "hung up", Retry::Never);
+    stage.world.on_apply("took", [Reaction::LoseReply]);
+    stage.world.on_apply("lost", [Reaction::Refuse(hung())]);
+    let mut took = sketch(&stage, "took", Effect::Converge, &[]);
+    took.retry.attempts = 1;
+    let sketches = vec![
+        took,
+        sketch(&stage, "lost", Effect::Once, &[]),
+        sketch(&stage, "u", Effect::Once, &[]),
+    ];
+    let workflow = workflow(sketches, &[]);
+    let selected = |run: &[u32]| Selected {
+        run: run.iter().copied().map(Instance).collect(),
+        ..Selected::default()
+    };
+    let (_keep, stop) = watch::channel(Stop::No);
+    let first = prepared(&stage, &workflow, selected(&[0, 1]));
+    first.execute(&mut Ears::default(), stop.clone()).await.unwrap();
+    assert!(open(&stage, &workflow, 0) && open(&stage, &workflow, 1));
+
+    let second = prepared(&stage, &workflow, selected(&[2]));
+    let summary = second.execute(&mut Ears::default(), stop).await.unwrap();
+    assert_eq!(done(&summary, 0), Done::Recovered);
+    assert_eq!(summary.endings[1], Ending::LeftOut);
+    assert_eq!(summary.ended, RunEnded::Complete);
+    assert!(!open(&stage, &workflow, 0) && open(&stage, &workflow, 1));
+    assert_eq!((stage.world.times("took"), stage.world.times("lost")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn force_is_not_forgotten_by_a_retry() {
+    let stage = Stage::default();
+    let workflow = workflow(vec![one(&stage, Effect::Converge)], &[]);
+    execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+    stage.world.on_apply("t", [refusal(Retry::Backoff)]);
+    let force = Selected { force: BTreeSet::from([Instance(0)]), ..Selected::all(&workflow) };
+    let (_keep, stop) = watch::channel(Stop::No);
+    let run = prepared(&stage, &workflow, force);
+    let summary = run.execute(&mut Ears::default(), stop).await.unwrap();
+    assert_eq!(done(&summary, 0), Done::Updated);
+    assert_eq!(stage.world.times("t"), 2);
+}
