@@ -147,9 +147,9 @@ impl<'r> Session<'r> {
     /// Takes one turn after the other.
     async fn go_on(&mut self, until: impl Fn(&Self) -> bool) {
         loop {
+            // Whatever is ready goes on first, so that it shares the batch.
+            tokio::task::yield_now().await;
             if self.turn() {
-                // Whatever is ready goes on first, so that it shares the batch.
-                tokio::task::yield_now().await;
                 continue;
             }
             if until(self) {

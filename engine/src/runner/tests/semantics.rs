@@ -549,3 +549,32 @@ async fn force_is_not_forgotten_by_a_retry() {
     assert_eq!(done(&summary, 0), Done::Updated);
     assert_eq!(stage.world.times("t"), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_can_carry_no_mark_is_ours_if_an_intent_came_first() {
+    let stage = Stage::default();
+    let mut task = one(&stage, Effect::Converge);
+    task.kind.marks = false;
+    let workflow = workflow(vec![task], &[]);
+    // Killed between the effect and its reply: an append, an effect.
+    let summary = stage.live_through(&workflow, &[4], |_| {}).await.unwrap();
+    assert_eq!((stage.world.times("t"), done(&summary, 0)), (1, Done::Recovered));
+    let ledger = stage.store.ledger(&workflow.names());
+    let row = ledger.row(&workflow.instances[0].name).unwrap();
+    assert_eq!(row.success.as_ref().unwrap().origin, Origin::Made);
+    assert_eq!(row.generation.0, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_outcome_of_an_apply_waits_for_nobody() {
+    let stage = Stage::default();
+    let mut slow = sketch(&stage, "slow", Effect::Converge, &[]);
+    slow.kind.takes = Duration::from_secs(5);
+    let workflow = workflow(vec![one(&stage, Effect::Converge), slow], &[]);
+    let ended = |body: &Body| matches!(body, Body::Outcome(_));
+    tokio::select! {
+        _ = execute(&workflow, &stage.store, options(&stage.store, 1)) => panic!("too early"),
+        () = tokio::time::sleep(Duration::from_millis(100)) => {}
+    }
+    assert!(stage.store.has(Instance(0), ended));
+}
