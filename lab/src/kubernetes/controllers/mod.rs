@@ -58,7 +58,12 @@ impl Turn<'_, '_> {
     }
 
     /// Changes an object; answers whether it changed.
-    pub(super) fn change(&mut self, resource: &str, object: &Value, with: impl FnOnce(&mut Value)) -> bool {
+    pub(super) fn change(
+        &mut self,
+        resource: &str,
+        object: &Value,
+        with: impl FnOnce(&mut Value),
+    ) -> bool {
         self.tx.change(resource, (namespace(object), name(object)), with)
     }
 
@@ -103,7 +108,10 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
         changes.mark_unchanged();
         let kubelets = cluster.kubelets();
         let done = cluster.write(false, |tx| {
-            turn(&mut Turn { tx, timers: &mut timers, kubelets: &kubelets, cluster: &cluster }, &mut flux);
+            turn(
+                &mut Turn { tx, timers: &mut timers, kubelets: &kubelets, cluster: &cluster },
+                &mut flux,
+            );
             Ok::<_, Refusal>(())
         });
         let mut next = timers.next();
