@@ -33,7 +33,7 @@ pub(crate) fn load(asset: &Asset, site: &SiteAt, set: Set) -> Result<Workflow, A
 }
 
 fn invalid(diagnostics: Diagnostics) -> Abort {
-    let reports = diagnostics.into_problems().into_iter().map(Report::new).collect();
+    let reports = diagnostics.problems().iter().cloned().map(Report::new).collect();
     Abort { exit: Exit::InvalidFile, reports }
 }
 

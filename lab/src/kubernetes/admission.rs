@@ -17,8 +17,15 @@ fn has_generation(kind: &ResourceType) -> bool {
         || kind.plural == "pods"
         || matches!(
             kind.group.as_str(),
-            "apps" | "batch" | "apiextensions.k8s.io" | "networking.k8s.io" | "policy" | "discovery.k8s.io"
-                | "admissionregistration.k8s.io" | "scheduling.k8s.io" | "autoscaling"
+            "apps"
+                | "batch"
+                | "apiextensions.k8s.io"
+                | "networking.k8s.io"
+                | "policy"
+                | "discovery.k8s.io"
+                | "admissionregistration.k8s.io"
+                | "scheduling.k8s.io"
+                | "autoscaling"
         )
 }
 
@@ -49,9 +56,19 @@ pub(crate) fn suffix() -> String {
 
 /// A new object as it is stored: completed, defaulted, checked.
 pub(crate) fn admit_new(kind: &ResourceType, object: &mut Value) -> Result<Vec<String>, Refusal> {
+    if kind.status && kind.custom.is_some() {
+        drop(object.as_object_mut().and_then(|o| o.remove("status")));
+    }
     let unknown = prepare(kind, object)?;
     let metadata = child(object, "metadata");
-    for key in ["resourceVersion", "uid", "creationTimestamp", "generation", "deletionTimestamp", "selfLink"] {
+    for key in [
+        "resourceVersion",
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "selfLink",
+    ] {
         metadata.remove(key);
     }
     metadata.insert("uid".to_owned(), json!(Uuid::new_v4().to_string()));
@@ -59,12 +76,8 @@ pub(crate) fn admit_new(kind: &ResourceType, object: &mut Value) -> Result<Vec<S
     if has_generation(kind) {
         metadata.insert("generation".to_owned(), json!(1));
     }
-    if kind.status && kind.plural != "namespaces" {
-        if kind.custom.is_some() {
-            drop(object.as_object_mut().and_then(|o| o.remove("status")));
-        } else {
-            object["status"] = defaults::first_status(kind);
-        }
+    if kind.status && kind.custom.is_none() && kind.plural != "namespaces" {
+        object["status"] = defaults::first_status(kind);
     }
     defaults::fill_new(kind, object);
     let causes = validation::check(kind, object);
@@ -113,9 +126,9 @@ fn drop_nulls(object: &mut Value) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.retain(|_, v| !v.is_null());
         for key in ["labels", "annotations", "finalizers", "ownerReferences"] {
-            let empty = metadata
-                .get(key)
-                .is_some_and(|v| v.as_object().is_some_and(Map::is_empty) || v.as_array().is_some_and(Vec::is_empty));
+            let empty = metadata.get(key).is_some_and(|v| {
+                v.as_object().is_some_and(Map::is_empty) || v.as_array().is_some_and(Vec::is_empty)
+            });
             if empty {
                 metadata.remove(key);
             }
@@ -127,8 +140,14 @@ fn keep_server_fields(old: &Value, new: &mut Value) {
     let before = map(old, "/metadata").cloned().unwrap_or_default();
     let metadata = child(new, "metadata");
     for key in [
-        "uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "name",
-        "namespace", "generateName",
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "name",
+        "namespace",
+        "generateName",
     ] {
         match before.get(key) {
             Some(value) => metadata.insert(key.to_owned(), value.clone()),
@@ -140,13 +159,16 @@ fn keep_server_fields(old: &Value, new: &mut Value) {
 fn keep_all_but_status(old: &Value, new: &mut Value) {
     let status = new.get("status").cloned();
     let managed = at(new, "/metadata/managedFields").clone();
-    let (labels, annotations) = (at(new, "/metadata/labels").clone(), at(new, "/metadata/annotations").clone());
+    let (labels, annotations) =
+        (at(new, "/metadata/labels").clone(), at(new, "/metadata/annotations").clone());
     let mut kept = old.clone();
     match status {
         Some(status) => kept["status"] = status,
         None => drop(kept.as_object_mut().and_then(|o| o.remove("status"))),
     }
-    for (key, value) in [("managedFields", managed), ("labels", labels), ("annotations", annotations)] {
+    for (key, value) in
+        [("managedFields", managed), ("labels", labels), ("annotations", annotations)]
+    {
         if !value.is_null() {
             set_meta(&mut kept, key, value);
         }
@@ -169,7 +191,11 @@ fn content(object: &Value) -> Map<String, Value> {
 }
 
 /// Whether the preconditions on uid and version hold for an update.
-pub(crate) fn check_preconditions(kind: &ResourceType, old: &Value, new: &Value) -> Result<(), Refusal> {
+pub(crate) fn check_preconditions(
+    kind: &ResourceType,
+    old: &Value,
+    new: &Value,
+) -> Result<(), Refusal> {
     let version = text(new, "/metadata/resourceVersion");
     if !version.is_empty() && version != text(old, "/metadata/resourceVersion") {
         return Err(Refusal::modified(kind, name(old)));
@@ -184,5 +210,6 @@ pub(crate) fn check_preconditions(kind: &ResourceType, old: &Value, new: &Value)
 
 /// Whether an object with a deletion time has no finalizers left.
 pub(crate) fn is_released(object: &Value) -> bool {
-    at(object, "/metadata/deletionTimestamp").is_string() && list(object, "/metadata/finalizers").is_empty()
+    at(object, "/metadata/deletionTimestamp").is_string()
+        && list(object, "/metadata/finalizers").is_empty()
 }

@@ -126,7 +126,11 @@ pub(crate) fn apply(
     }
     if let Some(old) = &mine {
         let others_fields = others.iter().fold(FieldSet::default(), |all, e| all.or(&e.set));
-        old.set.minus(&wanted).unknown_to(&wanted).unknown_to(&others_fields).remove_from(&mut merged, &writer.cursor);
+        old.set
+            .minus(&wanted)
+            .unknown_to(&wanted)
+            .unknown_to(&others_fields)
+            .remove_from(&mut merged, &writer.cursor);
     }
     let same = mine.as_ref().is_some_and(|m| m.set == wanted) && conflicts.is_empty();
     let unchanged = same && without_managers(&merged) == without_managers(live);
@@ -141,16 +145,22 @@ pub(crate) fn apply(
         time: now(),
         set: wanted,
     };
-    let place = list(live, "/metadata/managedFields").iter().position(|e| Entry::read(e).is_of(writer, "Apply"));
-    others.insert(place.unwrap_or(others.iter().take_while(|e| e.operation == "Apply").count()), entry);
+    let place = list(live, "/metadata/managedFields")
+        .iter()
+        .position(|e| Entry::read(e).is_of(writer, "Apply"));
+    others.insert(
+        place.unwrap_or(others.iter().take_while(|e| e.operation == "Apply").count()),
+        entry,
+    );
     store(&mut merged, others);
     Ok(merged)
 }
 
 /// Books a change by an update or a patch: the writer owns what changed, and nobody what is gone.
 pub(crate) fn book(old: &Value, new: &mut Value, writer: &Writer<'_>) {
-    let changed =
-        FieldSet::changed(old, new, &writer.cursor).without_server_fields().of_subresource(writer.status);
+    let changed = FieldSet::changed(old, new, &writer.cursor)
+        .without_server_fields()
+        .of_subresource(writer.status);
     let mut all = entries(old);
     let mut mine = all.iter().position(|e| e.is_of(writer, "Update")).map(|i| all.remove(i));
     for other in &mut all {
@@ -189,7 +199,8 @@ pub(crate) fn merge(live: &Value, config: &Value, cursor: &Cursor<'_>) -> Value 
         (Value::Object(old), Value::Object(new)) if !cursor.is_atomic_map() => {
             let mut merged: Map<String, Value> = old.clone();
             for (name, value) in new {
-                let inner = merge(old.get(name).unwrap_or(&Value::Null), value, &cursor.field(name));
+                let inner =
+                    merge(old.get(name).unwrap_or(&Value::Null), value, &cursor.field(name));
                 merged.insert(name.clone(), inner);
             }
             Value::Object(merged)
@@ -271,12 +282,16 @@ mod tests {
     #[test]
     fn another_manager_conflicts_unless_it_forces() {
         let made = apply(&json!({}), &deployment(2, "nginx:1"), &writer("flow"), false).unwrap();
-        let conflicts = apply(&made, &deployment(3, "nginx:3"), &writer("other"), false).unwrap_err();
+        let conflicts =
+            apply(&made, &deployment(3, "nginx:3"), &writer("other"), false).unwrap_err();
         assert_eq!(
             conflicts,
             [
                 ("\"flow\"".to_owned(), ".spec.replicas".to_owned()),
-                ("\"flow\"".to_owned(), ".spec.template.spec.containers[name=\"web\"].image".to_owned()),
+                (
+                    "\"flow\"".to_owned(),
+                    ".spec.template.spec.containers[name=\"web\"].image".to_owned()
+                ),
             ]
         );
         let forced = apply(&made, &deployment(3, "nginx:3"), &writer("other"), true).unwrap();
@@ -292,7 +307,9 @@ mod tests {
         let third = json!({ "metadata": { "name": "ssa", "labels": { "x": "1" } }, "spec": { "replicas": 3 } });
         let shared = apply(&made, &third, &writer("third"), false).unwrap();
         assert_eq!(shared["metadata"]["labels"]["x"], "1");
-        let left = apply(&shared, &json!({ "metadata": { "name": "ssa" } }), &writer("third"), false).unwrap();
+        let left =
+            apply(&shared, &json!({ "metadata": { "name": "ssa" } }), &writer("third"), false)
+                .unwrap();
         assert!(left["metadata"].get("labels").is_none());
         assert_eq!(left["spec"]["replicas"], 3);
     }
@@ -303,7 +320,9 @@ mod tests {
         let side = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "side", "image": "b:1" }] } } } });
         let both = apply(&made, &side, &writer("sidecar"), false).unwrap();
         assert_eq!(list(&both, "/spec/template/spec/containers").len(), 2);
-        let one = apply(&both, &json!({ "metadata": { "name": "ssa" } }), &writer("sidecar"), false).unwrap();
+        let one =
+            apply(&both, &json!({ "metadata": { "name": "ssa" } }), &writer("sidecar"), false)
+                .unwrap();
         assert_eq!(list(&one, "/spec/template/spec/containers").len(), 1);
     }
 

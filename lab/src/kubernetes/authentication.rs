@@ -29,7 +29,10 @@ pub(crate) struct User {
 impl User {
     /// Nobody in particular.
     pub(crate) fn anonymous() -> Self {
-        Self { name: "system:anonymous".to_owned(), groups: vec!["system:unauthenticated".to_owned()] }
+        Self {
+            name: "system:anonymous".to_owned(),
+            groups: vec!["system:unauthenticated".to_owned()],
+        }
     }
 
     /// A service account.
@@ -124,14 +127,24 @@ impl Authority {
         token: Option<&str>,
     ) -> Result<User, Refusal> {
         let Some((leaf, chain)) = certificates.split_first() else {
-            return if token.is_some() { Err(Refusal::unauthorized()) } else { Ok(User::anonymous()) };
+            return if token.is_some() {
+                Err(Refusal::unauthorized())
+            } else {
+                Ok(User::anonymous())
+            };
         };
-        self.0.verify_client_cert(leaf, chain, UnixTime::now()).map_err(|_| Refusal::unauthorized())?;
+        self.0
+            .verify_client_cert(leaf, chain, UnixTime::now())
+            .map_err(|_| Refusal::unauthorized())?;
         let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| Refusal::unauthorized())?;
         let subject = parsed.subject();
-        let name = subject.iter_common_name().next().and_then(|n| n.as_str().ok()).unwrap_or_default();
-        let mut groups: Vec<String> =
-            subject.iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_owned).collect();
+        let name =
+            subject.iter_common_name().next().and_then(|n| n.as_str().ok()).unwrap_or_default();
+        let mut groups: Vec<String> = subject
+            .iter_organization()
+            .filter_map(|o| o.as_str().ok())
+            .map(str::to_owned)
+            .collect();
         if name.is_empty() {
             return Err(Refusal::unauthorized());
         }

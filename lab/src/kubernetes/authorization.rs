@@ -90,7 +90,8 @@ fn role_permits(view: &dyn View, binding: &Value, wish: Wish<'_>) -> bool {
 /// The rules of the roles that an aggregating role picks by label.
 fn aggregates(view: &dyn View, role: &Value) -> impl Iterator<Item = Value> {
     let selectors = list(role, "/aggregationRule/clusterRoleSelectors").to_vec();
-    let roles = if selectors.is_empty() { Vec::new() } else { view.list(&format!("{RBAC}/clusterroles")) };
+    let roles =
+        if selectors.is_empty() { Vec::new() } else { view.list(&format!("{RBAC}/clusterroles")) };
     let own = name(role).to_owned();
     roles
         .into_iter()
@@ -106,7 +107,9 @@ fn rule_permits(rule: &Value, wish: Wish<'_>) -> bool {
     match wish {
         Wish::Resource { verb, group, resource, name, .. } => {
             let names = list(rule, "/resourceNames");
-            let any_sub = resource.split_once('/').is_some_and(|(_, sub)| holds(rule, "/resources", &format!("*/{sub}")));
+            let any_sub = resource
+                .split_once('/')
+                .is_some_and(|(_, sub)| holds(rule, "/resources", &format!("*/{sub}")));
             holds(rule, "/verbs", verb)
                 && holds(rule, "/apiGroups", group)
                 && (holds(rule, "/resources", resource) || any_sub)
@@ -115,7 +118,8 @@ fn rule_permits(rule: &Value, wish: Wish<'_>) -> bool {
         Wish::Path { verb, path } => {
             holds(rule, "/verbs", verb)
                 && list(rule, "/nonResourceURLs").iter().filter_map(Value::as_str).any(|held| {
-                    held == path || held.strip_suffix('*').is_some_and(|prefix| path.starts_with(prefix))
+                    held == path
+                        || held.strip_suffix('*').is_some_and(|prefix| path.starts_with(prefix))
                 })
         }
     }

@@ -191,11 +191,16 @@ impl Cluster {
                 Ok(())
             });
             if let Err(refusal) = seeded {
-                tracing::error!(etcd = self.etcd, "the first objects cannot be stored: {}", refusal.message());
+                tracing::error!(
+                    etcd = self.etcd,
+                    "the first objects cannot be stored: {}",
+                    refusal.message()
+                );
             }
         }
         let mut running = locked(&self.running);
-        let (count, started) = running.machines.entry(machine.to_owned()).or_insert((0, Instant::now()));
+        let (count, started) =
+            running.machines.entry(machine.to_owned()).or_insert((0, Instant::now()));
         *count += 1;
         let started = *started;
         if running.controllers.is_none() {

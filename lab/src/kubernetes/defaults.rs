@@ -40,7 +40,8 @@ pub(super) fn fill(kind: &ResourceType, value: &mut Value) -> Result<(), Refusal
             if strategy.get("type").is_none() {
                 strategy["type"] = json!("RollingUpdate");
             }
-            if text(strategy, "/type") == "RollingUpdate" && strategy.get("rollingUpdate").is_none() {
+            if text(strategy, "/type") == "RollingUpdate" && strategy.get("rollingUpdate").is_none()
+            {
                 strategy["rollingUpdate"] = json!({ "maxUnavailable": "25%", "maxSurge": "25%" });
             }
             template(spec);
@@ -94,8 +95,7 @@ pub(super) fn fill_new(kind: &ResourceType, value: &mut Value) {
                 .filter(|v| at(v, "/storage") == &json!(true))
                 .map(|v| v["name"].clone())
                 .collect();
-            value["status"] =
-                json!({ "conditions": null, "acceptedNames": { "plural": "", "kind": "" }, "storedVersions": stored });
+            value["status"] = json!({ "conditions": null, "acceptedNames": { "plural": "", "kind": "" }, "storedVersions": stored });
         }
         _ => {}
     }
@@ -121,7 +121,10 @@ pub(super) fn fill_changed(kind: &ResourceType, old: &Value, new: &mut Value) {
             let template = child(new, "spec").entry("template").or_insert_with(|| json!({}));
             let metadata = child(template, "metadata");
             let held = metadata.entry("labels").or_insert_with(|| json!({}));
-            for (key, value) in labels.iter().filter(|(k, _)| k.ends_with("controller-uid") || k.ends_with("job-name")) {
+            for (key, value) in labels
+                .iter()
+                .filter(|(k, _)| k.ends_with("controller-uid") || k.ends_with("job-name"))
+            {
                 held[key] = value.clone();
             }
         }
@@ -152,7 +155,9 @@ fn secret(value: &mut Value) -> Result<(), Refusal> {
     for held in super::json::map(value, "/data").into_iter().flat_map(Map::values) {
         let encoded = held.as_str().unwrap_or_default();
         if STANDARD.decode(encoded.replace(['\n', '\r'], "")).is_err() {
-            let at = encoded.find(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c)).unwrap_or(encoded.len());
+            let at = encoded
+                .find(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c))
+                .unwrap_or(encoded.len());
             return Err(Refusal::bad_request(format!(
                 "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte {at}"
             )));
@@ -180,13 +185,16 @@ fn pod_spec(value: &mut Value) {
     for key in ["containers", "initContainers"] {
         for container in spec.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten() {
             let image = text(container, "/image");
-            let latest = image.ends_with(":latest") || !image.rsplit('/').next().unwrap_or_default().contains([':', '@']);
+            let latest = image.ends_with(":latest")
+                || !image.rsplit('/').next().unwrap_or_default().contains([':', '@']);
             let Some(container) = object(container) else { continue };
             or(container, "resources", json!({}));
             or(container, "terminationMessagePath", json!("/dev/termination-log"));
             or(container, "terminationMessagePolicy", json!("File"));
             or(container, "imagePullPolicy", json!(if latest { "Always" } else { "IfNotPresent" }));
-            for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+            for port in
+                container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten()
+            {
                 object(port).into_iter().for_each(|p| or(p, "protocol", json!("TCP")));
             }
         }

@@ -42,7 +42,11 @@ fn subresources(kind: &ResourceType) -> Vec<(&'static str, Value, &'static [&'st
     let mut all = Vec::new();
     if kind.group.is_empty() && kind.plural == "pods" {
         let core = |kind: &str| json!({ "group": "", "version": "v1", "kind": kind });
-        all.push(("eviction", json!({ "group": "policy", "version": "v1", "kind": "Eviction" }), &["create"][..]));
+        all.push((
+            "eviction",
+            json!({ "group": "policy", "version": "v1", "kind": "Eviction" }),
+            &["create"][..],
+        ));
         all.push(("exec", core("PodExecOptions"), &["create", "get"][..]));
         all.push(("log", core("Pod"), &["get"][..]));
     }
@@ -99,7 +103,8 @@ fn aggregated(view: &dyn View, core: bool, headers: &HeaderMap) -> Response {
     })
     .to_string();
     let tag = format!("\"{}\"", hash(&body));
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()) == Some(tag.as_str());
+    let known =
+        headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()) == Some(tag.as_str());
     let mut response = if known {
         answer(StatusCode::NOT_MODIFIED, AGGREGATED, String::new())
     } else {
@@ -187,7 +192,8 @@ pub(crate) fn discover(
             Ok(json_answer(&json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": all })))
         }
         ["apis", group] => {
-            let found = groups(view).into_iter().find(|(g, _)| g == group).ok_or(Refusal::NoSuchPath)?;
+            let found =
+                groups(view).into_iter().find(|(g, _)| g == group).ok_or(Refusal::NoSuchPath)?;
             let mut body = group_json(group, &found.1);
             body["kind"] = json!("APIGroup");
             body["apiVersion"] = json!("v1");
@@ -200,16 +206,20 @@ pub(crate) fn discover(
 }
 
 fn version_list(view: &dyn View, group: &str, version: &str) -> Result<Response, Refusal> {
-    let (_, versions) = groups(view).into_iter().find(|(g, _)| g == group).ok_or(Refusal::NoSuchPath)?;
-    let (_, kinds) = versions.into_iter().find(|(v, _)| v == version).ok_or_else(Refusal::no_such_resource)?;
+    let (_, versions) =
+        groups(view).into_iter().find(|(g, _)| g == group).ok_or(Refusal::NoSuchPath)?;
+    let (_, kinds) =
+        versions.into_iter().find(|(v, _)| v == version).ok_or_else(Refusal::no_such_resource)?;
     let full = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     Ok(json_answer(&resource_list(&full, &kinds)))
 }
 
 /// One OpenAPI document: what kubectl's check of `fieldValidation` and `dryRun` reads.
 fn document(kinds: &[ResourceType]) -> Value {
-    let parameter = |name: &str| json!({ "name": name, "in": "query", "schema": { "type": "string" } });
-    let parameters: Vec<Value> = ["dryRun", "fieldManager", "fieldValidation", "force"].map(parameter).to_vec();
+    let parameter =
+        |name: &str| json!({ "name": name, "in": "query", "schema": { "type": "string" } });
+    let parameters: Vec<Value> =
+        ["dryRun", "fieldManager", "fieldValidation", "force"].map(parameter).to_vec();
     let mut paths = BTreeMap::new();
     for kind in kinds {
         let root = if kind.group.is_empty() {
@@ -254,7 +264,11 @@ pub(crate) fn openapi(view: &dyn View, path: &[String], asked: &str) -> Result<R
     let mut documents = BTreeMap::new();
     for (group, versions) in groups(view) {
         for (version, kinds) in versions {
-            let key = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
+            let key = if group.is_empty() {
+                format!("api/{version}")
+            } else {
+                format!("apis/{group}/{version}")
+            };
             documents.insert(key, kinds);
         }
     }

@@ -94,7 +94,12 @@ impl FieldSet {
         }
     }
 
-    fn changed_items(before: &[Value], after: &[Value], keys: &[String], cursor: &Cursor<'_>) -> Self {
+    fn changed_items(
+        before: &[Value],
+        after: &[Value],
+        keys: &[String],
+        cursor: &Cursor<'_>,
+    ) -> Self {
         let mut set = Self::default();
         for item in after {
             let Some(key) = item_key(item, keys) else { return Self::leaf() };
@@ -127,7 +132,8 @@ impl FieldSet {
         let mut set = self.clone();
         set.member |= other.member;
         for (element, inner) in &other.children {
-            let merged = set.children.get(element).map_or_else(|| inner.clone(), |mine| mine.or(inner));
+            let merged =
+                set.children.get(element).map_or_else(|| inner.clone(), |mine| mine.or(inner));
             set.children.insert(element.clone(), merged);
         }
         set
@@ -137,7 +143,10 @@ impl FieldSet {
     pub(crate) fn minus(&self, other: &Self) -> Self {
         let mut set = Self { member: self.member && !other.member, children: BTreeMap::new() };
         for (element, inner) in &self.children {
-            let left = other.children.get(element).map_or_else(|| inner.clone(), |theirs| inner.minus(theirs));
+            let left = other
+                .children
+                .get(element)
+                .map_or_else(|| inner.clone(), |theirs| inner.minus(theirs));
             set.put(element.clone(), left);
         }
         set
@@ -147,7 +156,10 @@ impl FieldSet {
     pub(crate) fn unknown_to(&self, other: &Self) -> Self {
         let mut set = Self { member: self.member && other.is_empty(), children: BTreeMap::new() };
         for (element, inner) in &self.children {
-            let left = other.children.get(element).map_or_else(|| inner.clone(), |theirs| inner.unknown_to(theirs));
+            let left = other
+                .children
+                .get(element)
+                .map_or_else(|| inner.clone(), |theirs| inner.unknown_to(theirs));
             set.put(element.clone(), left);
         }
         set
@@ -220,8 +232,15 @@ impl FieldSet {
             metadata.children.retain(|e, _| {
                 !matches!(
                     e.as_str(),
-                    "f:name" | "f:namespace" | "f:uid" | "f:resourceVersion" | "f:generation" | "f:selfLink"
-                        | "f:creationTimestamp" | "f:managedFields" | "f:deletionTimestamp"
+                    "f:name"
+                        | "f:namespace"
+                        | "f:uid"
+                        | "f:resourceVersion"
+                        | "f:generation"
+                        | "f:selfLink"
+                        | "f:creationTimestamp"
+                        | "f:managedFields"
+                        | "f:deletionTimestamp"
                         | "f:deletionGracePeriodSeconds"
                 )
             });
@@ -251,7 +270,8 @@ impl FieldSet {
                         continue;
                     }
                     inner.remove_from(held, &cursor.field(name));
-                    let empty = held.as_object().is_some_and(Map::is_empty) || held.as_array().is_some_and(Vec::is_empty);
+                    let empty = held.as_object().is_some_and(Map::is_empty)
+                        || held.as_array().is_some_and(Vec::is_empty);
                     if empty {
                         object.remove(name);
                     }
@@ -267,7 +287,9 @@ impl FieldSet {
             ListShape::Atomic => {}
             ListShape::Set => items.retain(|i| !self.children.contains_key(&format!("v:{i}"))),
             ListShape::Keyed(keys) => {
-                let find = |item: &Value| item_key(item, &keys).and_then(|k| self.children.get(&format!("k:{k}")));
+                let find = |item: &Value| {
+                    item_key(item, &keys).and_then(|k| self.children.get(&format!("k:{k}")))
+                };
                 items.retain(|i| !find(i).is_some_and(|set| set.member));
                 for item in items {
                     if let Some(set) = find(item) {

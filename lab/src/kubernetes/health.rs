@@ -70,12 +70,20 @@ pub(crate) fn health(path: &[String], verbose: bool, up: Duration) -> Result<Res
     let lines = checks
         .iter()
         .map(|(name, ok)| {
-            if *ok { format!("[+]{name} ok\n") } else { format!("[-]{name} failed: reason withheld\n") }
+            if *ok {
+                format!("[+]{name} ok\n")
+            } else {
+                format!("[-]{name} failed: reason withheld\n")
+            }
         })
         .collect::<String>();
     let kind = "text/plain; charset=utf-8";
     if failing {
-        return Ok(answer(StatusCode::INTERNAL_SERVER_ERROR, kind, format!("{lines}{probe} check failed\n")));
+        return Ok(answer(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            kind,
+            format!("{lines}{probe} check failed\n"),
+        ));
     }
     let body = if verbose { format!("{lines}{probe} check passed\n") } else { "ok".to_owned() };
     Ok(answer(StatusCode::OK, kind, body))

@@ -48,9 +48,7 @@ pub(crate) fn child<'a>(value: &'a mut Value, key: &str) -> &'a mut Map<String, 
     if !value.is_object() {
         *value = json!({});
     }
-    let Value::Object(object) = value else {
-        unreachable_object()
-    };
+    let Value::Object(object) = value else { unreachable_object() };
     let slot = object.entry(key).or_insert_with(|| json!({}));
     if !slot.is_object() {
         *slot = json!({});
@@ -183,7 +181,10 @@ mod tests {
         assert_eq!(text(ready, "/lastTransitionTime"), "2026-01-01T00:00:00Z");
         assert_eq!(text(ready, "/reason"), "B");
         set_condition(&mut object, "Ready", "True", ("C", "c"));
-        assert_ne!(text(condition(&object, "Ready"), "/lastTransitionTime"), "2026-01-01T00:00:00Z");
+        assert_ne!(
+            text(condition(&object, "Ready"), "/lastTransitionTime"),
+            "2026-01-01T00:00:00Z"
+        );
     }
 
     #[test]

@@ -71,7 +71,10 @@ fn bracket(inside: &str) -> Step {
         return Step::All;
     }
     if let Some(filter) = inside.strip_prefix("?(").and_then(|f| f.strip_suffix(')')) {
-        let split = filter.split_once("==").map(|p| (p, true)).or_else(|| filter.split_once("!=").map(|p| (p, false)));
+        let split = filter
+            .split_once("==")
+            .map(|p| (p, true))
+            .or_else(|| filter.split_once("!=").map(|p| (p, false)));
         let Some(((field, value), equal)) = split else { return Step::Nothing };
         return Step::Filter {
             field: field.trim().trim_start_matches('@').trim_start_matches('.').to_owned(),
@@ -96,7 +99,9 @@ fn step_into<'a>(value: &'a Value, step: &Step) -> Vec<&'a Value> {
             .iter()
             .filter(|item| {
                 let held = pick(item, field);
-                let same = held.first().is_some_and(|h| h.as_str().map_or(h.to_string() == *value, |t| t == value));
+                let same = held
+                    .first()
+                    .is_some_and(|h| h.as_str().map_or(h.to_string() == *value, |t| t == value));
                 same == *equal
             })
             .collect(),
@@ -118,7 +123,8 @@ mod tests {
             ] },
             "spec": { "hosts": ["one", "two"] },
         });
-        let one = |path: &str| pick(&object, path).first().and_then(|v| v.as_str()).map(str::to_owned);
+        let one =
+            |path: &str| pick(&object, path).first().and_then(|v| v.as_str()).map(str::to_owned);
         assert_eq!(one(".status.conditions[?(@.type==\"Ready\")].message").as_deref(), Some("m"));
         assert_eq!(one(".status.conditions[?(@.type=='Ready')].status").as_deref(), Some("False"));
         assert_eq!(one(".spec.hosts[1]").as_deref(), Some("two"));

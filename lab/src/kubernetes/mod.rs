@@ -48,6 +48,7 @@ use std::{
 };
 
 pub(crate) use cluster::{Cluster, ClusterStatus, Kubelet, NodeFacts};
+pub(crate) use objects::View;
 pub(crate) use server::{ApiPki, ApiServer};
 
 use crate::world::{World, locked};

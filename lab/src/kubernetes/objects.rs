@@ -126,6 +126,15 @@ impl View for Objects {
     }
 }
 
+/// A place in a transaction.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    undo: usize,
+    events: usize,
+    counts: usize,
+    revision: u64,
+}
+
 /// A transaction. Dropped without [`Tx::commit`] it changes nothing.
 #[derive(Debug)]
 pub(crate) struct Tx<'a> {
@@ -142,6 +151,26 @@ impl Tx<'_> {
         self.objects.revision
     }
 
+    /// Where the transaction stands, for [`Tx::back_to`].
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            undo: self.undo.len(),
+            events: self.events.len(),
+            counts: self.counts.len(),
+            revision: self.revision(),
+        }
+    }
+
+    /// Takes back everything since a mark of this transaction.
+    pub(crate) fn back_to(&mut self, mark: &Mark) {
+        for (resource, place, before) in self.undo.drain(mark.undo..).rev() {
+            restore(self.objects, resource, place, before);
+        }
+        self.events.truncate(mark.events);
+        self.counts.truncate(mark.counts);
+        self.objects.revision = mark.revision;
+    }
+
     /// Every resource that has objects.
     pub(crate) fn resources(&self) -> Vec<String> {
         self.objects.tables.iter().filter(|(_, t)| !t.is_empty()).map(|(r, _)| r.clone()).collect()
@@ -150,7 +179,9 @@ impl Tx<'_> {
     /// Every resource that has objects and is not a built-in one.
     pub(crate) fn custom_resources(&self) -> Vec<String> {
         let mut all = self.resources();
-        all.retain(|r| !super::registry::is_built_in_group(r.split('/').next().unwrap_or_default()));
+        all.retain(|r| {
+            !super::registry::is_built_in_group(r.split('/').next().unwrap_or_default())
+        });
         all
     }
 
@@ -187,7 +218,12 @@ impl Tx<'_> {
     }
 
     /// Changes an object; nothing is stored if it stays the same. Answers whether it changed.
-    pub(crate) fn change(&mut self, resource: &str, at: (&str, &str), with: impl FnOnce(&mut Value)) -> bool {
+    pub(crate) fn change(
+        &mut self,
+        resource: &str,
+        at: (&str, &str),
+        with: impl FnOnce(&mut Value),
+    ) -> bool {
         let Some(old) = self.objects.get(resource, at.0, at.1) else {
             return false;
         };
@@ -201,7 +237,12 @@ impl Tx<'_> {
     }
 
     /// Takes an object away at once, whatever its finalizers say.
-    pub(crate) fn remove(&mut self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
+    pub(crate) fn remove(
+        &mut self,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<Value>> {
         let place = (namespace.to_owned(), name.to_owned());
         let before = self.objects.tables.get_mut(resource)?.remove(&place)?;
         self.objects.revision += 1;
@@ -226,7 +267,8 @@ impl Tx<'_> {
         }
         let (objects, meta) = collections(etcd);
         let mut changes = Changes::new();
-        let touched: BTreeSet<(String, Place)> = self.undo.iter().map(|(r, p, _)| (r.clone(), p.clone())).collect();
+        let touched: BTreeSet<(String, Place)> =
+            self.undo.iter().map(|(r, p, _)| (r.clone(), p.clone())).collect();
         for (resource, place) in touched {
             let key = document_key(&resource, &place);
             changes = match self.objects.tables.get(&resource).and_then(|t| t.get(&place)) {
@@ -258,14 +300,18 @@ impl Drop for Tx<'_> {
             return;
         }
         for (resource, place, before) in self.undo.drain(..).rev() {
-            let table = self.objects.tables.entry(resource).or_default();
-            match before {
-                Some(object) => table.insert(place, object),
-                None => table.remove(&place),
-            };
+            restore(self.objects, resource, place, before);
         }
         self.objects.revision = self.started;
     }
+}
+
+fn restore(objects: &mut Objects, resource: String, place: Place, before: Option<Arc<Value>>) {
+    let table = objects.tables.entry(resource).or_default();
+    match before {
+        Some(object) => table.insert(place, object),
+        None => table.remove(&place),
+    };
 }
 
 impl View for Tx<'_> {

@@ -31,12 +31,18 @@ pub(crate) fn strategic(target: &mut Value, patch: &Value, cursor: &Cursor<'_>) 
     match (&mut *target, patch) {
         (Value::Object(object), Value::Object(changes)) => {
             if changes.get("$patch").and_then(Value::as_str) == Some("replace") {
-                *object = changes.iter().filter(|(k, _)| !k.starts_with('$')).map(|(k, v)| (k.clone(), v.clone())).collect();
+                *object = changes
+                    .iter()
+                    .filter(|(k, _)| !k.starts_with('$'))
+                    .map(|(k, v)| (k.clone(), v.clone()))
+                    .collect();
                 return;
             }
             for (name, value) in changes {
                 if let Some(list) = name.strip_prefix("$deleteFromPrimitiveList/") {
-                    if let (Some(Value::Array(held)), Some(gone)) = (object.get_mut(list), value.as_array()) {
+                    if let (Some(Value::Array(held)), Some(gone)) =
+                        (object.get_mut(list), value.as_array())
+                    {
                         held.retain(|i| !gone.contains(i));
                     }
                 } else if name.starts_with('$') {
@@ -44,13 +50,18 @@ pub(crate) fn strategic(target: &mut Value, patch: &Value, cursor: &Cursor<'_>) 
                 } else if value.is_null() {
                     object.remove(name);
                 } else {
-                    strategic(object.entry(name).or_insert(Value::Null), value, &cursor.field(name));
+                    strategic(
+                        object.entry(name).or_insert(Value::Null),
+                        value,
+                        &cursor.field(name),
+                    );
                 }
             }
         }
         (Value::Array(items), Value::Array(changes)) => match strategic_list(cursor) {
             ListShape::Keyed(keys) => strategic_items(items, changes, &keys, cursor),
-            ListShape::Set => items.extend(changes.iter().filter(|c| !items.contains(c)).cloned().collect::<Vec<_>>()),
+            ListShape::Set => items
+                .extend(changes.iter().filter(|c| !items.contains(c)).cloned().collect::<Vec<_>>()),
             ListShape::Atomic => items.clone_from(changes),
         },
         (_, Value::Object(_)) => {
@@ -69,7 +80,12 @@ fn strategic_list(cursor: &Cursor<'_>) -> ListShape {
     }
 }
 
-fn strategic_items(items: &mut Vec<Value>, changes: &[Value], keys: &[String], cursor: &Cursor<'_>) {
+fn strategic_items(
+    items: &mut Vec<Value>,
+    changes: &[Value],
+    keys: &[String],
+    cursor: &Cursor<'_>,
+) {
     for change in changes {
         let key = item_key(change, keys);
         let place = items.iter().position(|i| key.is_some() && item_key(i, keys) == key);
@@ -177,7 +193,10 @@ mod tests {
             { "op": "remove", "path": "/list/0" },
         ]);
         super::json(&mut object, &patch).unwrap();
-        assert_eq!(object, json!({ "metadata": { "name": "a", "labels": { "j": "p" } }, "list": [2, 3] }));
+        assert_eq!(
+            object,
+            json!({ "metadata": { "name": "a", "labels": { "j": "p" } }, "list": [2, 3] })
+        );
         let failing = json!([{ "op": "test", "path": "/metadata/name", "value": "b" }]);
         assert_eq!(super::json(&mut object, &failing).unwrap_err().code(), 422);
         assert_eq!(super::json(&mut object, &json!({})).unwrap_err().code(), 400);

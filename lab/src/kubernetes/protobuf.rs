@@ -93,10 +93,18 @@ pub(crate) fn decode(body: &[u8]) -> Option<Value> {
         "SelfSubjectAccessReview" => {
             let spec = nested(raw, 2)?;
             let resource = nested(spec, 1).map(|r| {
-                named(r, &[
-                    (1, "namespace"), (2, "verb"), (3, "group"), (4, "version"), (5, "resource"), (6, "subresource"),
-                    (7, "name"),
-                ])
+                named(
+                    r,
+                    &[
+                        (1, "namespace"),
+                        (2, "verb"),
+                        (3, "group"),
+                        (4, "version"),
+                        (5, "resource"),
+                        (6, "subresource"),
+                        (7, "name"),
+                    ],
+                )
             });
             let path = nested(spec, 2).map(|p| named(p, &[(1, "path"), (2, "verb")]));
             let mut spec = json!({});

@@ -26,12 +26,21 @@ pub(crate) struct Page {
 }
 
 /// One object.
-pub(crate) fn get(objects: &Objects, kind: &ResourceType, at: (&str, &str)) -> Result<Arc<Value>, Refusal> {
+pub(crate) fn get(
+    objects: &Objects,
+    kind: &ResourceType,
+    at: (&str, &str),
+) -> Result<Arc<Value>, Refusal> {
     objects.get(&kind.resource(), at.0, at.1).ok_or_else(|| Refusal::not_found(kind, at.1))
 }
 
 /// The objects of a type, in one namespace or all, that a selector picks.
-pub(crate) fn select(view: &dyn View, kind: &ResourceType, space: &str, selector: &Selector) -> Vec<Arc<Value>> {
+pub(crate) fn select(
+    view: &dyn View,
+    kind: &ResourceType,
+    space: &str,
+    selector: &Selector,
+) -> Vec<Arc<Value>> {
     let resource = kind.resource();
     let all = if space.is_empty() { view.list(&resource) } else { view.list_in(&resource, space) };
     all.into_iter().filter(|o| selector.matches(o)).collect()
@@ -50,7 +59,9 @@ pub(crate) fn list(
         (Some(asked), "Exact") if asked != revision => {
             return Err(Refusal::expired("The resourceVersion for the provided list is too old."));
         }
-        (Some(asked), _) if asked > revision => return Err(Refusal::too_large_version(asked, revision)),
+        (Some(asked), _) if asked > revision => {
+            return Err(Refusal::too_large_version(asked, revision));
+        }
         _ => {}
     }
     let mut all = select(objects, kind, space, &selector);
@@ -74,7 +85,8 @@ pub(crate) fn list(
 
 fn token(revision: u64, last: &Value) -> String {
     let start = format!("{}/{}", namespace(last), name(last));
-    URL_SAFE_NO_PAD.encode(json!({ "v": "meta.k8s.io/v1", "rv": revision, "start": start }).to_string())
+    URL_SAFE_NO_PAD
+        .encode(json!({ "v": "meta.k8s.io/v1", "rv": revision, "start": start }).to_string())
 }
 
 fn read_token(token: &str) -> Result<(u64, (String, String)), Refusal> {

@@ -21,13 +21,21 @@ pub(crate) struct Cause {
 impl Cause {
     /// `FIELD: Required value`.
     pub(crate) fn required(field: impl Into<String>, more: &str) -> Self {
-        let message = if more.is_empty() { "Required value".to_owned() } else { format!("Required value: {more}") };
+        let message = if more.is_empty() {
+            "Required value".to_owned()
+        } else {
+            format!("Required value: {more}")
+        };
         Self { reason: "FieldValueRequired", field: field.into(), message }
     }
 
     /// `FIELD: Invalid value: VALUE: MESSAGE`.
     pub(crate) fn invalid(field: impl Into<String>, value: &Value, message: &str) -> Self {
-        Self { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {value}: {message}") }
+        Self {
+            reason: "FieldValueInvalid",
+            field: field.into(),
+            message: format!("Invalid value: {value}: {message}"),
+        }
     }
 
     fn json(&self) -> Value {
@@ -96,12 +104,17 @@ impl Refusal {
 
     /// A known group without this version or resource.
     pub(crate) fn no_such_resource() -> Self {
-        Self::status(404, "NotFound", "the server could not find the requested resource").with_details(json!({}))
+        Self::status(404, "NotFound", "the server could not find the requested resource")
+            .with_details(json!({}))
     }
 
     pub(crate) fn method_not_allowed() -> Self {
-        Self::status(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
-            .with_details(json!({}))
+        Self::status(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        )
+        .with_details(json!({}))
     }
 
     pub(crate) fn not_acceptable() -> Self {
@@ -112,8 +125,12 @@ impl Refusal {
     }
 
     pub(crate) fn already_exists(kind: &ResourceType, name: &str) -> Self {
-        Self::status(409, "AlreadyExists", format!("{} \"{name}\" already exists", kind.qualified()))
-            .with_details(details(kind, Some(name)))
+        Self::status(
+            409,
+            "AlreadyExists",
+            format!("{} \"{name}\" already exists", kind.qualified()),
+        )
+        .with_details(details(kind, Some(name)))
     }
 
     /// A stale `resourceVersion`.
@@ -129,7 +146,8 @@ impl Refusal {
     /// A precondition of a deletion that does not hold.
     pub(crate) fn precondition(kind: &ResourceType, name: &str, what: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {} \"{name}\": {what}", kind.kind);
-        Self::status(409, "Conflict", message).with_details(json!({ "name": name, "kind": kind.kind }))
+        Self::status(409, "Conflict", message)
+            .with_details(json!({ "name": name, "kind": kind.kind }))
     }
 
     /// Fields of an apply that other managers own: (manager, path of the field).
@@ -154,18 +172,27 @@ impl Refusal {
                 json!({ "reason": "FieldManagerConflict", "message": format!("conflict with {manager}"), "field": path })
             })
             .collect();
-        Self::status(409, "Conflict", format!("Apply failed with {} conflict{plural}: {body}", conflicts.len()))
-            .with_details(json!({ "causes": causes }))
+        Self::status(
+            409,
+            "Conflict",
+            format!("Apply failed with {} conflict{plural}: {body}", conflicts.len()),
+        )
+        .with_details(json!({ "causes": causes }))
     }
 
     /// An object that breaks rules.
     pub(crate) fn invalid(kind: &ResourceType, name: &str, causes: &[Cause]) -> Self {
-        let texts: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
+        let texts: Vec<String> =
+            causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
         let joined = match texts.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let full = if kind.group.is_empty() { kind.kind.clone() } else { format!("{}.{}", kind.kind, kind.group) };
+        let full = if kind.group.is_empty() {
+            kind.kind.clone()
+        } else {
+            format!("{}.{}", kind.kind, kind.group)
+        };
         let mut more = json!({ "kind": kind.kind, "causes": causes.iter().map(Cause::json).collect::<Vec<_>>() });
         if !name.is_empty() {
             more["name"] = json!(name);
@@ -173,20 +200,27 @@ impl Refusal {
         if !kind.group.is_empty() {
             more["group"] = json!(kind.group);
         }
-        Self::status(422, "Invalid", format!("{full} \"{name}\" is invalid: {joined}")).with_details(more)
+        Self::status(422, "Invalid", format!("{full} \"{name}\" is invalid: {joined}"))
+            .with_details(more)
     }
 
     /// Options of a list or a patch that do not go together.
     pub(crate) fn invalid_options(options: &str, cause: &Cause) -> Self {
-        let message = format!("{options}.meta.k8s.io \"\" is invalid: {}: {}", cause.field, cause.message);
-        Self::status(422, "Invalid", message)
-            .with_details(json!({ "group": "meta.k8s.io", "kind": options, "causes": [cause.json()] }))
+        let message =
+            format!("{options}.meta.k8s.io \"\" is invalid: {}: {}", cause.field, cause.message);
+        Self::status(422, "Invalid", message).with_details(
+            json!({ "group": "meta.k8s.io", "kind": options, "causes": [cause.json()] }),
+        )
     }
 
     /// A JSON patch that could not be carried out.
     pub(crate) fn unprocessable() -> Self {
-        Self::status(422, "Invalid", "the server rejected our request due to an error in our request")
-            .with_details(json!({}))
+        Self::status(
+            422,
+            "Invalid",
+            "the server rejected our request due to an error in our request",
+        )
+        .with_details(json!({}))
     }
 
     /// Not permitted to touch a resource.
@@ -198,7 +232,9 @@ impl Refusal {
 
     /// As [`Refusal::forbidden`], in a namespace that goes.
     pub(crate) fn terminating(kind: &ResourceType, name: &str, namespace: &str) -> Self {
-        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let why = format!(
+            "unable to create new content in namespace {namespace} because it is being terminated"
+        );
         let refused = Self::forbidden(kind, name, &why);
         let mut more = details(kind, Some(name));
         more["causes"] = json!([{
@@ -210,8 +246,12 @@ impl Refusal {
 
     /// Not permitted to read a path.
     pub(crate) fn forbidden_path(user: &str, verb: &str, path: &str) -> Self {
-        Self::status(403, "Forbidden", format!("forbidden: User \"{user}\" cannot {verb} path \"{path}\""))
-            .with_details(json!({}))
+        Self::status(
+            403,
+            "Forbidden",
+            format!("forbidden: User \"{user}\" cannot {verb} path \"{path}\""),
+        )
+        .with_details(json!({}))
     }
 
     pub(crate) fn expired(message: impl Into<String>) -> Self {
@@ -219,12 +259,14 @@ impl Refusal {
     }
 
     pub(crate) fn unsupported_patch() -> Self {
-        Self::status(415, "UnsupportedMediaType", "415: Unsupported Media Type").with_details(json!({}))
+        Self::status(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+            .with_details(json!({}))
     }
 
     pub(crate) fn unsupported_body(accepted: &str) -> Self {
-        let message =
-            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {accepted}"
+        );
         Self::status(415, "UnsupportedMediaType", message)
     }
 
@@ -287,7 +329,8 @@ impl IntoResponse for Refusal {
         *response.status_mut() = code;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache, private"));
+        headers
+            .insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache, private"));
         if code == StatusCode::GATEWAY_TIMEOUT {
             headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
         }

@@ -47,12 +47,20 @@ impl ResourceType {
 
     /// `deployments.apps`, `secrets`: how messages call it.
     pub(crate) fn qualified(&self) -> String {
-        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+        if self.group.is_empty() {
+            self.plural.clone()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
     }
 
     /// `apps/v1`, `v1`.
     pub(crate) fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// The schema of a custom resource.
@@ -72,9 +80,15 @@ impl ResourceType {
             return &["create"];
         }
         match (self.custom.is_some(), self.plural.as_str()) {
-            (true, _) => &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
-            (false, "namespaces" | "services") => &["create", "delete", "get", "list", "patch", "update", "watch"],
-            (false, _) => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+            (true, _) => {
+                &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
+            }
+            (false, "namespaces" | "services") => {
+                &["create", "delete", "get", "list", "patch", "update", "watch"]
+            }
+            (false, _) => {
+                &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+            }
         }
     }
 }
@@ -87,7 +101,15 @@ pub(crate) fn resource_name(group: &str, plural: &str) -> String {
 /// One line of the table of built-in types: group, version, plural, kind, flags, short names, categories.
 ///
 /// Flags: `n` namespaced, `s` status, `c` scale, `v` virtual.
-type Row = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
+type Row = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+);
 
 const BUILT_IN: &[Row] = &[
     ("", "v1", "configmaps", "ConfigMap", "n", "cm", ""),
@@ -112,14 +134,54 @@ const BUILT_IN: &[Row] = &[
     ("apps", "v1", "statefulsets", "StatefulSet", "nsc", "sts", "all"),
     ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", "v", "", ""),
     ("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", "v", "", ""),
-    ("authorization.k8s.io", "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview", "nv", "", ""),
-    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", "v", "", ""),
-    ("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", "v", "", ""),
+    (
+        "authorization.k8s.io",
+        "v1",
+        "localsubjectaccessreviews",
+        "LocalSubjectAccessReview",
+        "nv",
+        "",
+        "",
+    ),
+    (
+        "authorization.k8s.io",
+        "v1",
+        "selfsubjectaccessreviews",
+        "SelfSubjectAccessReview",
+        "v",
+        "",
+        "",
+    ),
+    (
+        "authorization.k8s.io",
+        "v1",
+        "selfsubjectrulesreviews",
+        "SelfSubjectRulesReview",
+        "v",
+        "",
+        "",
+    ),
     ("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", "v", "", ""),
-    ("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", "ns", "hpa", "all"),
+    (
+        "autoscaling",
+        "v2",
+        "horizontalpodautoscalers",
+        "HorizontalPodAutoscaler",
+        "ns",
+        "hpa",
+        "all",
+    ),
     ("batch", "v1", "cronjobs", "CronJob", "ns", "cj", "all"),
     ("batch", "v1", "jobs", "Job", "ns", "", "all"),
-    ("certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest", "s", "csr", ""),
+    (
+        "certificates.k8s.io",
+        "v1",
+        "certificatesigningrequests",
+        "CertificateSigningRequest",
+        "s",
+        "csr",
+        "",
+    ),
     ("networking.k8s.io", "v1", "ingressclasses", "IngressClass", "", "", ""),
     ("networking.k8s.io", "v1", "ingresses", "Ingress", "ns", "ing", ""),
     ("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", "n", "netpol", ""),
@@ -132,9 +194,33 @@ const BUILT_IN: &[Row] = &[
     ("storage.k8s.io", "v1", "csinodes", "CSINode", "", "", ""),
     ("storage.k8s.io", "v1", "storageclasses", "StorageClass", "", "sc", ""),
     ("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", "s", "", ""),
-    ("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", "", "", "api-extensions"),
-    ("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", "", "", "api-extensions"),
-    ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", "s", "crd,crds", "api-extensions"),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        "mutatingwebhookconfigurations",
+        "MutatingWebhookConfiguration",
+        "",
+        "",
+        "api-extensions",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingwebhookconfigurations",
+        "ValidatingWebhookConfiguration",
+        "",
+        "",
+        "api-extensions",
+    ),
+    (
+        "apiextensions.k8s.io",
+        "v1",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        "s",
+        "crd,crds",
+        "api-extensions",
+    ),
     ("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", "", "pc", ""),
     ("coordination.k8s.io", "v1", "leases", "Lease", "n", "", ""),
     ("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", "", "", ""),
@@ -162,7 +248,8 @@ fn built_in(row: &Row) -> ResourceType {
 
 fn custom(crd: &Arc<Value>, index: usize, version: &Value) -> ResourceType {
     let names = at(crd, "/spec/names");
-    let words = |key: &str| list(names, key).iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let words =
+        |key: &str| list(names, key).iter().filter_map(Value::as_str).map(str::to_owned).collect();
     ResourceType {
         group: text(crd, "/spec/group").to_owned(),
         version: text(version, "/name").to_owned(),
@@ -202,7 +289,12 @@ pub(crate) fn all(view: &dyn View) -> Vec<ResourceType> {
 }
 
 /// The type behind `/apis/GROUP/VERSION/PLURAL`.
-pub(crate) fn find(view: &dyn View, group: &str, version: &str, plural: &str) -> Option<ResourceType> {
+pub(crate) fn find(
+    view: &dyn View,
+    group: &str,
+    version: &str,
+    plural: &str,
+) -> Option<ResourceType> {
     if let Some(row) = BUILT_IN.iter().find(|r| r.0 == group && r.1 == version && r.2 == plural) {
         return Some(built_in(row));
     }

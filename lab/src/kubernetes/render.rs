@@ -25,7 +25,11 @@ pub(crate) struct Renderer {
 
 impl Renderer {
     /// The form that `Accept` and `includeObject` ask for.
-    pub(crate) fn new(kind: ResourceType, accepted: Accepted, query: &Query) -> Result<Self, Refusal> {
+    pub(crate) fn new(
+        kind: ResourceType,
+        accepted: Accepted,
+        query: &Query,
+    ) -> Result<Self, Refusal> {
         let include = match query.text("includeObject") {
             "" | "Metadata" => Include::Metadata,
             "None" => Include::None,
@@ -63,7 +67,8 @@ impl Renderer {
     pub(crate) fn list(&self, objects: &[Arc<Value>], revision: u64, more: Value) -> Value {
         let mut list = match &self.accepted.form {
             Form::Table(version) => {
-                let rows = objects.iter().map(|o| table::row(&self.kind, o, self.include)).collect();
+                let rows =
+                    objects.iter().map(|o| table::row(&self.kind, o, self.include)).collect();
                 table::table(version, &revision.to_string(), table::columns(&self.kind), rows)
             }
             Form::Partial => json!({
@@ -131,7 +136,8 @@ impl Renderer {
             Form::Table(version) => {
                 let columns = table::columns(&self.kind);
                 let width = columns.as_array().map_or(0, Vec::len);
-                let cells: Vec<Value> = (0..width).map(|i| if i == 0 { json!("") } else { Value::Null }).collect();
+                let cells: Vec<Value> =
+                    (0..width).map(|i| if i == 0 { json!("") } else { Value::Null }).collect();
                 let columns = if first { columns } else { Value::Null };
                 let row = json!({ "cells": cells, "object": partial });
                 table::table(version, &revision.to_string(), columns, vec![row])

@@ -101,7 +101,9 @@ impl Path {
             other => return Self::Other(other.iter().map(|p| (*p).to_owned()).collect()),
         };
         let (namespace, plural, name, subresource) = match rest {
-            ["namespaces", name, sub @ ("status" | "finalize")] if group.is_empty() => ("", "namespaces", *name, *sub),
+            ["namespaces", name, sub @ ("status" | "finalize")] if group.is_empty() => {
+                ("", "namespaces", *name, *sub)
+            }
             ["namespaces", space, plural] => (*space, *plural, "", ""),
             ["namespaces", space, plural, name] => (*space, *plural, *name, ""),
             ["namespaces", space, plural, name, sub, ..] => (*space, *plural, *name, *sub),
@@ -159,8 +161,10 @@ pub(crate) struct Accepted {
 fn media(part: &str) -> (String, HashMap<String, String>) {
     let mut pieces = part.split(';').map(str::trim);
     let kind = pieces.next().unwrap_or_default().to_owned();
-    let parameters =
-        pieces.filter_map(|p| p.split_once('=')).map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned())).collect();
+    let parameters = pieces
+        .filter_map(|p| p.split_once('='))
+        .map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned()))
+        .collect();
     (kind, parameters)
 }
 
@@ -190,7 +194,8 @@ pub(crate) fn wants_aggregated(headers: &HeaderMap) -> bool {
     let text = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     text.split(',').any(|part| {
         let (_, parameters) = media(part.trim());
-        parameters.get("as").is_some_and(|a| a == "APIGroupDiscoveryList") && parameters.get("v").is_some_and(|v| v == "v2")
+        parameters.get("as").is_some_and(|a| a == "APIGroupDiscoveryList")
+            && parameters.get("v").is_some_and(|v| v == "v2")
     })
 }
 
@@ -210,7 +215,8 @@ pub(crate) fn parse_body(bytes: &[u8], kind: &str, yaml: bool) -> Result<Value, 
         return Ok(value);
     }
     let shown = if bytes.is_empty() { "<empty>".into() } else { String::from_utf8_lossy(bytes) };
-    let why = if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
+    let why =
+        if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
     Err(Refusal::bad_request(format!(
         "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: \
          {why} ({shown})"
@@ -231,13 +237,19 @@ mod tests {
     #[test]
     fn paths_are_taken_apart() {
         let pod = place("/api/v1/namespaces/lab/pods/web/log");
-        assert_eq!((pod.namespace.as_str(), pod.name.as_str(), pod.subresource.as_str()), ("lab", "web", "log"));
+        assert_eq!(
+            (pod.namespace.as_str(), pod.name.as_str(), pod.subresource.as_str()),
+            ("lab", "web", "log")
+        );
         let space = place("/api/v1/namespaces/lab");
         assert_eq!((space.plural.as_str(), space.name.as_str()), ("namespaces", "lab"));
         let status = place("/api/v1/namespaces/lab/status");
         assert_eq!((status.name.as_str(), status.subresource.as_str()), ("lab", "status"));
         let deployments = place("/apis/apps/v1/deployments");
-        assert_eq!((deployments.group.as_str(), deployments.plural.as_str()), ("apps", "deployments"));
+        assert_eq!(
+            (deployments.group.as_str(), deployments.plural.as_str()),
+            ("apps", "deployments")
+        );
         assert!(matches!(Path::of("/apis/apps/v1"), Path::Other(_)));
     }
 
@@ -248,7 +260,10 @@ mod tests {
                       application/json";
         headers.insert(header::ACCEPT, accept.parse().unwrap());
         assert_eq!(accepted(&headers).unwrap().form, Form::Table("v1".to_owned()));
-        headers.insert(header::ACCEPT, "application/vnd.kubernetes.protobuf,application/json".parse().unwrap());
+        headers.insert(
+            header::ACCEPT,
+            "application/vnd.kubernetes.protobuf,application/json".parse().unwrap(),
+        );
         assert_eq!(accepted(&headers).unwrap().form, Form::Object);
         headers.insert(header::ACCEPT, "image/png".parse().unwrap());
         assert_eq!(accepted(&headers).unwrap_err().code(), 406);

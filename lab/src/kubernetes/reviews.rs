@@ -34,12 +34,16 @@ pub(crate) fn review(api: &Arc<Api>, asked: &Asked, body: &Bytes) -> Result<Resp
     review["metadata"] = json!({});
     match asked.kind.plural.as_str() {
         "selfsubjectreviews" => {
-            review["status"] = json!({ "userInfo": { "username": asked.user.name, "groups": asked.user.groups } });
+            review["status"] =
+                json!({ "userInfo": { "username": asked.user.name, "groups": asked.user.groups } });
         }
         "selfsubjectaccessreviews" => review["status"] = decide(api, &asked.user, &review),
         "subjectaccessreviews" | "localsubjectaccessreviews" => {
-            let groups =
-                list(&review, "/spec/groups").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            let groups = list(&review, "/spec/groups")
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect();
             let user = User { name: text(&review, "/spec/user").to_owned(), groups };
             review["status"] = decide(api, &user, &review);
         }

@@ -48,7 +48,8 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 
 async fn answer_to(api: &Arc<Api>, request: Request) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    let certificates = parts.extensions.get::<Peer>().map(|p| p.certificates.clone()).unwrap_or_default();
+    let certificates =
+        parts.extensions.get::<Peer>().map(|p| p.certificates.clone()).unwrap_or_default();
     let token = parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let user = api.authority().authenticate(&certificates, token)?;
     let query = Query::of(&parts.uri);
@@ -65,7 +66,15 @@ async fn answer_to(api: &Arc<Api>, request: Request) -> Result<Response, Refusal
         Path::Resource(place) => {
             let verb = verb(&parts.method, &place, &query);
             let kind = find(api, &place, verb, &user)?;
-            let asked = Asked { kind, place, verb, query, headers: parts.headers, user, method: parts.method };
+            let asked = Asked {
+                kind,
+                place,
+                verb,
+                query,
+                headers: parts.headers,
+                user,
+                method: parts.method,
+            };
             resource(api, asked, body).await
         }
     }
@@ -130,14 +139,23 @@ fn unknown(place: &Place) -> ResourceType {
     }
 }
 
-fn other(api: &Api, segments: &[String], query: &Query, headers: &HeaderMap) -> Result<Response, Refusal> {
+fn other(
+    api: &Api,
+    segments: &[String],
+    query: &Query,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
     match segments.first().map(String::as_str) {
-        Some("healthz" | "livez" | "readyz") => health::health(segments, query.has("verbose"), api.up()),
+        Some("healthz" | "livez" | "readyz") => {
+            health::health(segments, query.has("verbose"), api.up())
+        }
         Some("version") => Ok(answer(StatusCode::OK, "application/json", version().to_string())),
         Some("api" | "apis") => {
             api.cluster().read(|o| discovery::discover(o, segments, headers, api.address()))
         }
-        Some("openapi") => api.cluster().read(|o| discovery::openapi(o, segments, query.text("hash"))),
+        Some("openapi") => {
+            api.cluster().read(|o| discovery::openapi(o, segments, query.text("hash")))
+        }
         None => {
             let paths = json!({ "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"] });
             Ok(answer(StatusCode::OK, "application/json", paths.to_string()))
@@ -217,11 +235,18 @@ fn log(api: &Api, asked: &Asked) -> Result<Response, Refusal> {
     let text = api.cluster().read(|objects| {
         read::get(objects, &asked.kind, (namespace, name))?;
         let held = super::objects::View::get(objects, super::LOGS, namespace, name);
-        Ok::<_, Refusal>(held.map(|log| super::json::text(&log, "/text").to_owned()).unwrap_or_default())
+        Ok::<_, Refusal>(
+            held.map(|log| super::json::text(&log, "/text").to_owned()).unwrap_or_default(),
+        )
     })?;
     let lines: Vec<&str> = text.lines().collect();
-    let tail = asked.query.number("tailLines")?.and_then(|n| usize::try_from(n).ok()).unwrap_or(lines.len());
-    let shown: String = lines.iter().skip(lines.len().saturating_sub(tail)).flat_map(|l| [*l, "\n"]).collect();
+    let tail = asked
+        .query
+        .number("tailLines")?
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(lines.len());
+    let shown: String =
+        lines.iter().skip(lines.len().saturating_sub(tail)).flat_map(|l| [*l, "\n"]).collect();
     Ok(answer(StatusCode::OK, "text/plain", shown))
 }
 

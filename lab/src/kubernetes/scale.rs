@@ -60,12 +60,15 @@ pub(crate) fn scale(api: &Arc<Api>, asked: &Asked, body: &Bytes) -> Result<Respo
         let how = How { manager, unknown: Unknown::Ignore, counted: true };
         let change = json!({ "spec": { "replicas": at(&wanted, "/spec/replicas") } });
         let version = text(&wanted, "/metadata/resourceVersion");
-        if asked.method.as_str() == "PUT" && !version.is_empty() && version != text(&object, "/metadata/resourceVersion") {
+        if asked.method.as_str() == "PUT"
+            && !version.is_empty()
+            && version != text(&object, "/metadata/resourceVersion")
+        {
             return Err(Refusal::modified(&asked.kind, place.1));
         }
-        let written = api
-            .cluster()
-            .write(asked.query.dry_run(), |tx| write::patch(tx, target, PatchKind::Merge, &change, &how))?;
+        let written = api.cluster().write(asked.query.dry_run(), |tx| {
+            write::patch(tx, target, PatchKind::Merge, &change, &how)
+        })?;
         of(&written.object)
     } else {
         wanted

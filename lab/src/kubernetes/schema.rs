@@ -7,8 +7,19 @@ use super::{
     refusal::Cause,
 };
 
-/// The one pattern that the lab understands: durations as Flux writes them.
+/// Durations as Flux writes them.
 const DURATION: &str = "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$";
+/// URLs of git repositories as Flux takes them.
+const GIT_URL: &str = "^(http|https|ssh)://.*$";
+
+/// Whether a text matches a pattern; those that the lab does not know match everything.
+fn matches(text: &str, pattern: &str) -> bool {
+    match pattern {
+        DURATION => duration(text).is_some(),
+        GIT_URL => ["http://", "https://", "ssh://"].iter().any(|scheme| text.starts_with(scheme)),
+        _ => true,
+    }
+}
 
 /// Fills in the defaults.
 pub(crate) fn default(value: &mut Value, schema: &Value) {
@@ -45,7 +56,10 @@ pub(crate) fn prune(value: &mut Value, schema: &Value) -> Vec<String> {
     let mut unknown = Vec::new();
     if let Value::Object(object) = value {
         // The root's own fields are known to every object.
-        for (name, inner) in object.iter_mut().filter(|(n, _)| !matches!(n.as_str(), "apiVersion" | "kind" | "metadata")) {
+        for (name, inner) in object
+            .iter_mut()
+            .filter(|(n, _)| !matches!(n.as_str(), "apiVersion" | "kind" | "metadata"))
+        {
             match map(schema, "/properties").and_then(|p| p.get(name)) {
                 Some(known) => prune_at(inner, known, name, &mut unknown),
                 None if preserves(schema) => {}
@@ -76,7 +90,12 @@ fn prune_at(value: &mut Value, schema: &Value, path: &str, unknown: &mut Vec<Str
     }
 }
 
-fn prune_members(object: &mut Map<String, Value>, schema: &Value, path: &str, unknown: &mut Vec<String>) {
+fn prune_members(
+    object: &mut Map<String, Value>,
+    schema: &Value,
+    path: &str,
+    unknown: &mut Vec<String>,
+) {
     let open = schema.get("additionalProperties");
     let mut gone = Vec::new();
     for (name, inner) in object.iter_mut() {
@@ -143,12 +162,15 @@ fn check_at(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) 
         causes.push(Cause {
             reason: "FieldValueTypeInvalid",
             field: path.to_owned(),
-            message: format!("Invalid value: \"{got}\": {path} in body must be of type {wanted}: \"{got}\""),
+            message: format!(
+                "Invalid value: \"{got}\": {path} in body must be of type {wanted}: \"{got}\""
+            ),
         });
         return;
     }
     check_scalar(value, schema, path, causes);
-    let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let join =
+        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match value {
         Value::Object(object) => {
             for name in list(schema, "/required").iter().filter_map(Value::as_str) {
@@ -158,7 +180,9 @@ fn check_at(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) 
             }
             for (name, inner) in object {
                 let known = map(schema, "/properties").and_then(|p| p.get(name));
-                if let Some(inner_schema) = known.or_else(|| schema.get("additionalProperties").filter(|a| a.is_object())) {
+                if let Some(inner_schema) =
+                    known.or_else(|| schema.get("additionalProperties").filter(|a| a.is_object()))
+                {
                     check_at(inner, inner_schema, &join(name), causes);
                 }
             }
@@ -193,7 +217,11 @@ fn check_scalar(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Caus
     if let (Some(number), Some(most)) = (value.as_f64(), at(schema, "/maximum").as_f64())
         && number > most
     {
-        causes.push(Cause::invalid(path, value, &format!("{path} in body should be less than or equal to {most}")));
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should be less than or equal to {most}"),
+        ));
     }
     let Some(held) = value.as_str() else { return };
     if let Some(most) = at(schema, "/maxLength").as_u64()
@@ -208,10 +236,19 @@ fn check_scalar(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Caus
     if let Some(least) = at(schema, "/minLength").as_u64()
         && (held.chars().count() as u64) < least
     {
-        causes.push(Cause::invalid(path, value, &format!("{path} in body should be at least {least} chars long")));
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should be at least {least} chars long"),
+        ));
     }
-    if text(schema, "/pattern") == DURATION && duration(held).is_none() {
-        causes.push(Cause::invalid(path, value, &format!("{path} in body should match '{DURATION}'")));
+    let pattern = text(schema, "/pattern");
+    if !matches(held, pattern) {
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should match '{pattern}'"),
+        ));
     }
 }
 
@@ -269,7 +306,10 @@ mod tests {
             assert!(texts.iter().any(|t| t == expected), "{expected} is not in {texts:?}");
         }
         let wrong = check(&json!({ "spec": { "size": "x", "mode": "fast" } }), &schema());
-        assert_eq!(wrong[0].message, "Invalid value: \"string\": spec.size in body must be of type integer: \"string\"");
+        assert_eq!(
+            wrong[0].message,
+            "Invalid value: \"string\": spec.size in body must be of type integer: \"string\""
+        );
         assert_eq!(check(&json!({}), &schema())[0], Cause::required("spec", ""));
     }
 
@@ -280,7 +320,10 @@ mod tests {
         unknown.sort();
         assert_eq!(unknown, ["extra", "spec.typo"]);
         default(&mut object, &schema());
-        assert_eq!(object, json!({ "kind": "Widget", "spec": { "size": 1, "mode": "fast", "replicas": 1 } }));
+        assert_eq!(
+            object,
+            json!({ "kind": "Widget", "spec": { "size": 1, "mode": "fast", "replicas": 1 } })
+        );
     }
 
     #[test]

@@ -9,14 +9,19 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 /// Makes the first objects.
 pub(super) fn plant(tx: &mut Tx<'_>, ca_pem: &str) {
     for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
-        tx.make("core/namespaces", json!({
-            "apiVersion": "v1", "kind": "Namespace",
-            "metadata": { "name": name, "labels": { "kubernetes.io/metadata.name": name } },
-            "spec": { "finalizers": ["kubernetes"] }, "status": { "phase": "Active" },
-        }));
+        tx.make(
+            "core/namespaces",
+            json!({
+                "apiVersion": "v1", "kind": "Namespace",
+                "metadata": { "name": name, "labels": { "kubernetes.io/metadata.name": name } },
+                "spec": { "finalizers": ["kubernetes"] }, "status": { "phase": "Active" },
+            }),
+        );
     }
     roles(tx);
-    for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
+    for (name, value) in
+        [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)]
+    {
         tx.make("scheduling.k8s.io/priorityclasses", json!({
             "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": { "name": name },
             "value": value, "preemptionPolicy": "PreemptLowerPriority", "description": "Used for system critical pods.",
@@ -47,31 +52,52 @@ fn roles(tx: &mut Tx<'_>) {
     let all = json!(["*"]);
     let read = json!(["get", "list", "watch"]);
     let cluster_roles = [
-        ("cluster-admin", json!([
-            { "apiGroups": all, "resources": all, "verbs": all }, { "nonResourceURLs": all, "verbs": all },
-        ])),
-        ("admin", json!([{ "apiGroups": ["", "apps", "batch", "networking.k8s.io", RBAC], "resources": all, "verbs": all }])),
-        ("edit", json!([{ "apiGroups": ["", "apps", "batch", "networking.k8s.io"], "resources": all, "verbs": all }])),
-        ("view", json!([{
-            "apiGroups": ["", "apps", "batch", "networking.k8s.io"], "verbs": read,
-            "resources": [
-                "configmaps", "endpoints", "events", "namespaces", "persistentvolumeclaims", "pods", "pods/log",
-                "serviceaccounts", "services", "daemonsets", "deployments", "replicasets", "statefulsets", "jobs",
-                "cronjobs", "ingresses", "networkpolicies",
-            ],
-        }])),
-        ("system:basic-user", json!([
-            { "apiGroups": ["authorization.k8s.io"], "verbs": ["create"],
-              "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"] },
-            { "apiGroups": ["authentication.k8s.io"], "verbs": ["create"], "resources": ["selfsubjectreviews"] },
-        ])),
-        ("system:discovery", json!([{ "verbs": ["get"], "nonResourceURLs": [
+        (
+            "cluster-admin",
+            json!([
+                { "apiGroups": all, "resources": all, "verbs": all }, { "nonResourceURLs": all, "verbs": all },
+            ]),
+        ),
+        (
+            "admin",
+            json!([{ "apiGroups": ["", "apps", "batch", "networking.k8s.io", RBAC], "resources": all, "verbs": all }]),
+        ),
+        (
+            "edit",
+            json!([{ "apiGroups": ["", "apps", "batch", "networking.k8s.io"], "resources": all, "verbs": all }]),
+        ),
+        (
+            "view",
+            json!([{
+                "apiGroups": ["", "apps", "batch", "networking.k8s.io"], "verbs": read,
+                "resources": [
+                    "configmaps", "endpoints", "events", "namespaces", "persistentvolumeclaims", "pods", "pods/log",
+                    "serviceaccounts", "services", "daemonsets", "deployments", "replicasets", "statefulsets", "jobs",
+                    "cronjobs", "ingresses", "networkpolicies",
+                ],
+            }]),
+        ),
+        (
+            "system:basic-user",
+            json!([
+                { "apiGroups": ["authorization.k8s.io"], "verbs": ["create"],
+                  "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"] },
+                { "apiGroups": ["authentication.k8s.io"], "verbs": ["create"], "resources": ["selfsubjectreviews"] },
+            ]),
+        ),
+        (
+            "system:discovery",
+            json!([{ "verbs": ["get"], "nonResourceURLs": [
             "/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version",
             "/version/",
-        ] }])),
-        ("system:public-info-viewer", json!([{ "verbs": ["get"], "nonResourceURLs": [
+        ] }]),
+        ),
+        (
+            "system:public-info-viewer",
+            json!([{ "verbs": ["get"], "nonResourceURLs": [
             "/healthz", "/livez", "/readyz", "/version", "/version/",
-        ] }])),
+        ] }]),
+        ),
     ];
     for (name, rules) in cluster_roles {
         tx.make(&format!("{RBAC}/clusterroles"), json!({

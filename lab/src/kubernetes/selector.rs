@@ -33,7 +33,10 @@ impl Selector {
     /// Whether the object is wanted.
     pub(crate) fn matches(&self, object: &Value) -> bool {
         self.labels.iter().all(|r| r.matches(object))
-            && self.fields.iter().all(|(path, equal, value)| (field(object, path) == *value) == *equal)
+            && self
+                .fields
+                .iter()
+                .all(|(path, equal, value)| (field(object, path) == *value) == *equal)
     }
 }
 
@@ -51,7 +54,9 @@ fn field(object: &Value, path: &str) -> String {
 
 impl Requirement {
     fn matches(&self, object: &Value) -> bool {
-        let value = |key: &str| map(object, "/metadata/labels").and_then(|l| l.get(key)).and_then(Value::as_str);
+        let value = |key: &str| {
+            map(object, "/metadata/labels").and_then(|l| l.get(key)).and_then(Value::as_str)
+        };
         match self {
             Self::In(key, values) => value(key).is_some_and(|v| values.iter().any(|w| w == v)),
             Self::NotIn(key, values) => !value(key).is_some_and(|v| values.iter().any(|w| w == v)),
@@ -85,7 +90,9 @@ fn split_outside_brackets(text: &str) -> Vec<&str> {
 
 fn parse_requirement(part: &str) -> Result<Requirement, Refusal> {
     let unexpected = |found: &str| {
-        Refusal::bad_request(format!("found '{found}', expected: !, identifier, or 'end of string'"))
+        Refusal::bad_request(format!(
+            "found '{found}', expected: !, identifier, or 'end of string'"
+        ))
     };
     if let Some(key) = part.strip_prefix('!')
         && !key.contains('=')
@@ -120,16 +127,34 @@ fn parse_requirement(part: &str) -> Result<Requirement, Refusal> {
 fn known_fields(kind: &ResourceType) -> &'static [&'static str] {
     match (kind.group.as_str(), kind.plural.as_str()) {
         ("", "pods") => &[
-            "metadata.name", "metadata.namespace", "spec.nodeName", "spec.restartPolicy", "spec.schedulerName",
-            "spec.serviceAccountName", "spec.hostNetwork", "status.phase", "status.podIP", "status.nominatedNodeName",
+            "metadata.name",
+            "metadata.namespace",
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
         ],
         ("", "nodes") => &["metadata.name", "spec.unschedulable"],
         ("", "namespaces") => &["metadata.name", "status.phase"],
         ("", "secrets") => &["metadata.name", "metadata.namespace", "type"],
         ("", "events") => &[
-            "metadata.name", "metadata.namespace", "involvedObject.kind", "involvedObject.namespace",
-            "involvedObject.name", "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion",
-            "involvedObject.fieldPath", "reason", "reportingComponent", "source", "type",
+            "metadata.name",
+            "metadata.namespace",
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
         ],
         ("", "services") => &["metadata.name", "metadata.namespace", "spec.clusterIP", "spec.type"],
         ("batch", "jobs") => &["metadata.name", "metadata.namespace", "status.successful"],
@@ -147,7 +172,9 @@ fn parse_fields(kind: &ResourceType, text: &str) -> Result<Vec<(String, bool, St
         } else if let Some((path, value)) = part.split_once('=') {
             (path, true, value)
         } else {
-            return Err(Refusal::bad_request(format!("invalid selector: '{text}'; can't understand '{part}'")));
+            return Err(Refusal::bad_request(format!(
+                "invalid selector: '{text}'; can't understand '{part}'"
+            )));
         };
         let known = known_fields(kind);
         if !known.contains(&path) {
@@ -171,8 +198,8 @@ pub(crate) fn picks(selector: &Value, object: &Value) -> bool {
         .is_none_or(|wanted| wanted.iter().all(|(k, v)| label(k) == v.as_str()));
     let expressions = super::json::list(selector, "/matchExpressions").iter().all(|e| {
         let value = label(text(e, "/key"));
-        let listed =
-            value.is_some_and(|v| super::json::list(e, "/values").iter().any(|w| w.as_str() == Some(v)));
+        let listed = value
+            .is_some_and(|v| super::json::list(e, "/values").iter().any(|w| w.as_str() == Some(v)));
         match text(e, "/operator") {
             "In" => listed,
             "NotIn" => !listed,
@@ -208,8 +235,10 @@ mod tests {
 
     #[test]
     fn labels_select() {
-        let object = json!({ "metadata": { "name": "a", "labels": { "app": "web", "tier": "front" } } });
-        let picks = |labels: &str| Selector::parse(&config_maps(), labels, "").unwrap().matches(&object);
+        let object =
+            json!({ "metadata": { "name": "a", "labels": { "app": "web", "tier": "front" } } });
+        let picks =
+            |labels: &str| Selector::parse(&config_maps(), labels, "").unwrap().matches(&object);
         assert!(picks("app=web,tier in (front, back)"));
         assert!(picks("app==web,tier,!gone,tier!=back,x notin (y)"));
         assert!(!picks("app!=web"));

@@ -100,10 +100,16 @@ pub(super) async fn serve(
         speed: world.clock().speed(),
     };
     let app = Router::new().fallback(route::handle).with_state(Arc::new(api));
-    let listener =
-        Listener { world: world.clone(), at, system: System::Kubernetes, machine: Some(machine.to_owned()) };
+    let listener = Listener {
+        world: world.clone(),
+        at,
+        system: System::Kubernetes,
+        machine: Some(machine.to_owned()),
+    };
     match listener.serve(Arc::new(move || config.clone()), app).await {
-        Ok(server) => Ok(ApiServer { _server: server, cluster: cluster.clone(), machine: machine.to_owned() }),
+        Ok(server) => {
+            Ok(ApiServer { _server: server, cluster: cluster.clone(), machine: machine.to_owned() })
+        }
         Err(error) => {
             cluster.server_stopped(machine);
             Err(error)
@@ -124,7 +130,8 @@ pub(crate) enum TlsError {
 
 fn tls(at: IpAddr, pki: &ApiPki) -> Result<ServerConfig, TlsError> {
     let authority = KeyPair::from_pem(&pkcs8(&pki.ca_key_pem)).map_err(TlsError::Authority)?;
-    let issuer = Issuer::from_ca_cert_pem(&pki.ca_cert_pem, authority).map_err(TlsError::Authority)?;
+    let issuer =
+        Issuer::from_ca_cert_pem(&pki.ca_cert_pem, authority).map_err(TlsError::Authority)?;
     let mut params = CertificateParams::new(Vec::<String>::new()).map_err(TlsError::Authority)?;
     params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
     params.distinguished_name.push(DnType::OrganizationName, "kube-master");
@@ -139,7 +146,9 @@ fn tls(at: IpAddr, pki: &ApiPki) -> Result<ServerConfig, TlsError> {
         }
     }
     for name in names {
-        params.subject_alt_names.push(SanType::DnsName(name.try_into().map_err(TlsError::Authority)?));
+        params
+            .subject_alt_names
+            .push(SanType::DnsName(name.try_into().map_err(TlsError::Authority)?));
     }
     params.subject_alt_names.extend(addresses.into_iter().map(SanType::IpAddress));
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -165,7 +174,8 @@ fn pkcs8(pem: &str) -> String {
     let Some((_, rest)) = pem.split_once(HEAD) else {
         return pem.to_owned();
     };
-    let body: String = rest.split("-----END").next().unwrap_or_default().split_whitespace().collect();
+    let body: String =
+        rest.split("-----END").next().unwrap_or_default().split_whitespace().collect();
     let Ok(inner) = STANDARD.decode(body) else {
         return pem.to_owned();
     };

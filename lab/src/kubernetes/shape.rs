@@ -43,7 +43,9 @@ impl<'a> Cursor<'a> {
     /// A member of the map here.
     pub(crate) fn field(&self, name: &str) -> Self {
         match self {
-            Self::BuiltIn { field, .. } => Self::BuiltIn { parent: field.clone(), field: name.to_owned() },
+            Self::BuiltIn { field, .. } => {
+                Self::BuiltIn { parent: field.clone(), field: name.to_owned() }
+            }
             Self::Custom(schema) => {
                 let found = schema.and_then(|s| {
                     s.get("properties")
@@ -93,18 +95,24 @@ impl<'a> Cursor<'a> {
             Self::BuiltIn { parent, field } => {
                 matches!(
                     field.as_str(),
-                    "nodeSelector" | "labelSelector" | "namespaceSelector" | "podSelector" | "objectSelector"
-                        | "fieldRef" | "configMapKeyRef" | "secretKeyRef" | "resourceFieldRef" | "roleRef"
+                    "nodeSelector"
+                        | "labelSelector"
+                        | "namespaceSelector"
+                        | "podSelector"
+                        | "objectSelector"
+                        | "fieldRef"
+                        | "configMapKeyRef"
+                        | "secretKeyRef"
+                        | "resourceFieldRef"
+                        | "roleRef"
                 ) || (field == "selector" && parent == "spec")
             }
-            Self::Custom(schema) => {
-                schema.is_some_and(|s| {
-                    text(s, "/x-kubernetes-map-type") == "atomic"
-                        || at(s, "/x-kubernetes-preserve-unknown-fields") == &json!(true)
-                            && s.get("properties").is_none()
-                            && text(s, "/type").is_empty()
-                })
-            }
+            Self::Custom(schema) => schema.is_some_and(|s| {
+                text(s, "/x-kubernetes-map-type") == "atomic"
+                    || at(s, "/x-kubernetes-preserve-unknown-fields") == &json!(true)
+                        && s.get("properties").is_none()
+                        && text(s, "/type").is_empty()
+            }),
         }
     }
 }
@@ -115,9 +123,16 @@ fn keyed(keys: &[&str]) -> ListShape {
 
 fn built_in_list(parent: &str, field: &str) -> ListShape {
     match field {
-        "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "env" | "imagePullSecrets"
+        "containers"
+        | "initContainers"
+        | "ephemeralContainers"
+        | "volumes"
+        | "env"
+        | "imagePullSecrets"
         | "webhooks" => keyed(&["name"]),
-        "ports" if matches!(parent, "containers" | "initContainers") => keyed(&["containerPort", "protocol"]),
+        "ports" if matches!(parent, "containers" | "initContainers") => {
+            keyed(&["containerPort", "protocol"])
+        }
         "ports" if parent == "spec" => keyed(&["port", "protocol"]),
         "volumeMounts" => keyed(&["mountPath"]),
         "volumeDevices" => keyed(&["devicePath"]),

@@ -30,7 +30,9 @@ pub(super) fn check(kind: &ResourceType, object: &Value) -> Vec<Cause> {
         ("apps", "deployments" | "daemonsets" | "statefulsets" | "replicasets") => {
             causes.extend(check_workload(object));
         }
-        ("batch", "jobs") => causes.extend(check_pod(at(object, "/spec/template/spec"), "spec.template.spec")),
+        ("batch", "jobs") => {
+            causes.extend(check_pod(at(object, "/spec/template/spec"), "spec.template.spec"))
+        }
         ("", "pods") => causes.extend(check_pod(at(object, "/spec"), "spec")),
         ("", "secrets") => causes.extend(check_secret(object)),
         ("apiextensions.k8s.io", _) => causes.extend(check_crd(object)),
@@ -56,7 +58,8 @@ fn is_label_value(text: &str) -> bool {
 fn check_metadata(kind: &ResourceType, object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let named = name(object);
-    let as_label = kind.group.is_empty() && matches!(kind.plural.as_str(), "namespaces" | "services");
+    let as_label =
+        kind.group.is_empty() && matches!(kind.plural.as_str(), "namespaces" | "services");
     let free = kind.group == "rbac.authorization.k8s.io";
     if named.is_empty() {
         causes.push(Cause::required("metadata.name", "name or generateName is required"));
@@ -129,7 +132,8 @@ fn check_crd(object: &Value) -> Vec<Cause> {
         let message = "must be spec.names.plural+\".\"+spec.group";
         causes.push(Cause::invalid("metadata.name", &json!(name(object)), message));
     }
-    let stored = list(object, "/spec/versions").iter().filter(|v| at(v, "/storage") == &json!(true)).count();
+    let stored =
+        list(object, "/spec/versions").iter().filter(|v| at(v, "/storage") == &json!(true)).count();
     if stored != 1 {
         let message = "must have exactly one version marked as storage version";
         causes.push(Cause::invalid("spec.versions", at(object, "/spec/versions"), message));
@@ -173,7 +177,10 @@ pub(super) fn check_change(kind: &ResourceType, old: &Value, new: &Value) -> Vec
         _ => {}
     }
     let frozen = kind.group.is_empty() && at(old, "/immutable") == &json!(true);
-    if frozen && matches!(kind.plural.as_str(), "secrets" | "configmaps") && at(old, "/data") != at(new, "/data") {
+    if frozen
+        && matches!(kind.plural.as_str(), "secrets" | "configmaps")
+        && at(old, "/data") != at(new, "/data")
+    {
         causes.push(Cause {
             reason: "FieldValueForbidden",
             field: "data".to_owned(),
@@ -186,41 +193,126 @@ pub(super) fn check_change(kind: &ResourceType, old: &Value, new: &Value) -> Vec
 /// The fields that a built-in type does not have, as far as the lab knows them.
 pub(super) fn unknown_fields(kind: &ResourceType, object: &Value) -> Vec<String> {
     const POD: &[&str] = &[
-        "activeDeadlineSeconds", "affinity", "automountServiceAccountToken", "containers", "dnsConfig", "dnsPolicy",
-        "enableServiceLinks", "ephemeralContainers", "hostAliases", "hostIPC", "hostNetwork", "hostPID", "hostUsers",
-        "hostname", "imagePullSecrets", "initContainers", "nodeName", "nodeSelector", "os", "overhead",
-        "preemptionPolicy", "priority", "priorityClassName", "readinessGates", "resourceClaims", "resources",
-        "restartPolicy", "runtimeClassName", "schedulerName", "schedulingGates", "securityContext", "serviceAccount",
-        "serviceAccountName", "setHostnameAsFQDN", "shareProcessNamespace", "subdomain",
-        "terminationGracePeriodSeconds", "tolerations", "topologySpreadConstraints", "volumes",
+        "activeDeadlineSeconds",
+        "affinity",
+        "automountServiceAccountToken",
+        "containers",
+        "dnsConfig",
+        "dnsPolicy",
+        "enableServiceLinks",
+        "ephemeralContainers",
+        "hostAliases",
+        "hostIPC",
+        "hostNetwork",
+        "hostPID",
+        "hostUsers",
+        "hostname",
+        "imagePullSecrets",
+        "initContainers",
+        "nodeName",
+        "nodeSelector",
+        "os",
+        "overhead",
+        "preemptionPolicy",
+        "priority",
+        "priorityClassName",
+        "readinessGates",
+        "resourceClaims",
+        "resources",
+        "restartPolicy",
+        "runtimeClassName",
+        "schedulerName",
+        "schedulingGates",
+        "securityContext",
+        "serviceAccount",
+        "serviceAccountName",
+        "setHostnameAsFQDN",
+        "shareProcessNamespace",
+        "subdomain",
+        "terminationGracePeriodSeconds",
+        "tolerations",
+        "topologySpreadConstraints",
+        "volumes",
     ];
     const CONTAINER: &[&str] = &[
-        "args", "command", "env", "envFrom", "image", "imagePullPolicy", "lifecycle", "livenessProbe", "name", "ports",
-        "readinessProbe", "resizePolicy", "resources", "restartPolicy", "restartPolicyRules", "securityContext",
-        "startupProbe", "stdin", "stdinOnce", "terminationMessagePath", "terminationMessagePolicy", "tty",
-        "volumeDevices", "volumeMounts", "workingDir",
+        "args",
+        "command",
+        "env",
+        "envFrom",
+        "image",
+        "imagePullPolicy",
+        "lifecycle",
+        "livenessProbe",
+        "name",
+        "ports",
+        "readinessProbe",
+        "resizePolicy",
+        "resources",
+        "restartPolicy",
+        "restartPolicyRules",
+        "securityContext",
+        "startupProbe",
+        "stdin",
+        "stdinOnce",
+        "terminationMessagePath",
+        "terminationMessagePolicy",
+        "tty",
+        "volumeDevices",
+        "volumeMounts",
+        "workingDir",
     ];
     let mut found = Vec::new();
     let mut look = |value: &Value, path: &str, known: &[&str]| {
-        for key in value.as_object().into_iter().flat_map(|o| o.keys()).filter(|k| !known.contains(&k.as_str())) {
+        for key in value
+            .as_object()
+            .into_iter()
+            .flat_map(|o| o.keys())
+            .filter(|k| !known.contains(&k.as_str()))
+        {
             found.push(if path.is_empty() { key.clone() } else { format!("{path}.{key}") });
         }
     };
     let (root, spec): (&[&str], &[&str]) = match (kind.group.as_str(), kind.plural.as_str()) {
         ("", "configmaps") => (&["data", "binaryData", "immutable"], &[]),
         ("", "secrets") => (&["data", "stringData", "immutable", "type"], &[]),
-        ("apps", "deployments") => (&["spec", "status"], &[
-            "minReadySeconds", "paused", "progressDeadlineSeconds", "replicas", "revisionHistoryLimit", "selector",
-            "strategy", "template",
-        ]),
-        ("apps", "daemonsets") => (&["spec", "status"], &[
-            "minReadySeconds", "revisionHistoryLimit", "selector", "template", "updateStrategy",
-        ]),
-        ("batch", "jobs") => (&["spec", "status"], &[
-            "activeDeadlineSeconds", "backoffLimit", "backoffLimitPerIndex", "completionMode", "completions",
-            "managedBy", "manualSelector", "maxFailedIndexes", "parallelism", "podFailurePolicy",
-            "podReplacementPolicy", "selector", "successPolicy", "suspend", "template", "ttlSecondsAfterFinished",
-        ]),
+        ("apps", "deployments") => (
+            &["spec", "status"],
+            &[
+                "minReadySeconds",
+                "paused",
+                "progressDeadlineSeconds",
+                "replicas",
+                "revisionHistoryLimit",
+                "selector",
+                "strategy",
+                "template",
+            ],
+        ),
+        ("apps", "daemonsets") => (
+            &["spec", "status"],
+            &["minReadySeconds", "revisionHistoryLimit", "selector", "template", "updateStrategy"],
+        ),
+        ("batch", "jobs") => (
+            &["spec", "status"],
+            &[
+                "activeDeadlineSeconds",
+                "backoffLimit",
+                "backoffLimitPerIndex",
+                "completionMode",
+                "completions",
+                "managedBy",
+                "manualSelector",
+                "maxFailedIndexes",
+                "parallelism",
+                "podFailurePolicy",
+                "podReplacementPolicy",
+                "selector",
+                "successPolicy",
+                "suspend",
+                "template",
+                "ttlSecondsAfterFinished",
+            ],
+        ),
         ("", "pods") => (&["spec", "status"], &[]),
         _ => return found,
     };

@@ -33,7 +33,8 @@ struct Scope {
 
 impl Scope {
     fn holds(&self, object: &Value) -> bool {
-        (self.namespace.is_empty() || namespace(object) == self.namespace) && self.selector.matches(object)
+        (self.namespace.is_empty() || namespace(object) == self.namespace)
+            && self.selector.matches(object)
     }
 
     /// How the watch sees a change: objects come into it and leave it.
@@ -84,11 +85,14 @@ pub(crate) fn watch(
         let cause = Cause {
             reason: "FieldValueForbidden",
             field: "resourceVersionMatch".to_owned(),
-            message: "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan".to_owned(),
+            message:
+                "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+                    .to_owned(),
         };
         return Err(Refusal::invalid_options("ListOptions", &cause));
     }
-    let selector = Selector::parse(renderer.kind(), query.text("labelSelector"), query.text("fieldSelector"))?;
+    let selector =
+        Selector::parse(renderer.kind(), query.text("labelSelector"), query.text("fieldSelector"))?;
     let version = query.version()?;
     let lasts = query.number("timeoutSeconds")?.map_or(LONGEST, Duration::from_secs);
     let now = Instant::now();
@@ -96,7 +100,11 @@ pub(crate) fn watch(
     let mut watch = Watch {
         changed: cluster.changes(),
         cluster: cluster.clone(),
-        scope: Scope { resource: renderer.kind().resource(), namespace: space.to_owned(), selector },
+        scope: Scope {
+            resource: renderer.kind().resource(),
+            namespace: space.to_owned(),
+            selector,
+        },
         renderer,
         seen: version.unwrap_or_default(),
         first: true,
@@ -126,7 +134,10 @@ impl Watch {
     fn list(&mut self, mark: bool) {
         let (found, revision) = self.cluster.read(|objects| {
             let kind = self.renderer.kind();
-            (read::select(objects, kind, &self.scope.namespace, &self.scope.selector), objects.revision())
+            (
+                read::select(objects, kind, &self.scope.namespace, &self.scope.selector),
+                objects.revision(),
+            )
         });
         for object in found {
             self.send("ADDED", &object);
@@ -139,7 +150,8 @@ impl Watch {
 
     fn line(&mut self, kind: &str, object: &Value) {
         self.first = false;
-        self.lines.push_back(Bytes::from(format!("{}\n", json!({ "type": kind, "object": object }))));
+        self.lines
+            .push_back(Bytes::from(format!("{}\n", json!({ "type": kind, "object": object }))));
     }
 
     fn send(&mut self, kind: &str, object: &Value) {
@@ -162,7 +174,8 @@ impl Watch {
         });
         let Some((events, revision)) = events else {
             let floor = self.cluster.read(super::objects::Objects::floor);
-            let refusal = Refusal::expired(format!("too old resource version: {} ({floor})", self.seen));
+            let refusal =
+                Refusal::expired(format!("too old resource version: {} ({floor})", self.seen));
             self.line("ERROR", &refusal.body());
             self.ended = true;
             return;

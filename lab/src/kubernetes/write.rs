@@ -85,7 +85,8 @@ fn check_namespace(tx: &Tx<'_>, target: Target<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     let Some(space) = tx.get("core/namespaces", "", target.namespace) else {
-        let kind = super::registry::find(tx, "", "v1", "namespaces").ok_or_else(Refusal::no_such_resource)?;
+        let kind = super::registry::find(tx, "", "v1", "namespaces")
+            .ok_or_else(Refusal::no_such_resource)?;
         return Err(Refusal::not_found(&kind, target.namespace));
     };
     if text(&space, "/status/phase") == "Terminating" {
@@ -94,14 +95,19 @@ fn check_namespace(tx: &Tx<'_>, target: Target<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn judge_unknown(target: Target<'_>, unknown: Vec<String>, how: &How<'_>) -> Result<Vec<String>, Refusal> {
+fn judge_unknown(
+    target: Target<'_>,
+    unknown: Vec<String>,
+    how: &How<'_>,
+) -> Result<Vec<String>, Refusal> {
     match how.unknown {
         Unknown::Ignore => Ok(Vec::new()),
         Unknown::Warn => Ok(unknown),
         Unknown::Strict if unknown.is_empty() => Ok(unknown),
         Unknown::Strict => {
             let kind = &target.kind.kind;
-            let all: Vec<String> = unknown.iter().map(|u| format!("unknown field \"{u}\"")).collect();
+            let all: Vec<String> =
+                unknown.iter().map(|u| format!("unknown field \"{u}\"")).collect();
             Err(Refusal::bad_request(format!(
                 "{kind} in version \"{}\" cannot be handled as a {kind}: strict decoding error: {}",
                 target.kind.version,
@@ -172,7 +178,11 @@ pub(crate) fn update(
         )));
     }
     if target.kind.custom.is_some() && text(&object, "/metadata/resourceVersion").is_empty() {
-        let cause = super::refusal::Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+        let cause = super::refusal::Cause::invalid(
+            "metadata.resourceVersion",
+            &json!(0),
+            "must be specified for an update",
+        );
         let mut plural = target.kind.clone();
         plural.kind.clone_from(&target.kind.plural);
         return Err(Refusal::invalid(&plural, target.name, &[cause]));
@@ -231,7 +241,8 @@ fn change(
 /// Stores an object, or removes it if only its finalizers had kept it.
 fn settle(tx: &mut Tx<'_>, target: Target<'_>, object: Value) -> Arc<Value> {
     let resource = target.kind.resource();
-    let namespace_waits = target.kind.plural == "namespaces" && !list(&object, "/spec/finalizers").is_empty();
+    let namespace_waits =
+        target.kind.plural == "namespaces" && !list(&object, "/spec/finalizers").is_empty();
     if is_released(&object) && !namespace_waits {
         tx.remove(&resource, target.namespace, target.name);
         return Arc::new(object);
@@ -264,9 +275,12 @@ fn check_applied(target: Target<'_>, config: &Value) -> Result<(), Refusal> {
         if let Some(unknown) = super::schema::prune(&mut config.clone(), known).first() {
             return Err(untyped(&format!(".{unknown}: field not declared in schema")));
         }
-        let wrong = super::schema::check(config, known).into_iter().find(|c| c.reason == "FieldValueTypeInvalid");
+        let wrong = super::schema::check(config, known)
+            .into_iter()
+            .find(|c| c.reason == "FieldValueTypeInvalid");
         if let Some(cause) = wrong {
-            let pointer = format!("/{}", cause.field.replace('.', "/").replace('[', "/").replace(']', ""));
+            let pointer =
+                format!("/{}", cause.field.replace('.', "/").replace('[', "/").replace(']', ""));
             let wanted = cause.message.rsplit("must be of type ").next().unwrap_or_default();
             let wanted = wanted.split(':').next().unwrap_or_default();
             let got = at(config, &pointer);
@@ -329,7 +343,8 @@ fn apply_to(
 fn keep_side(config: &mut Value, status: bool) {
     if let Some(object) = config.as_object_mut() {
         object.retain(|key, _| {
-            matches!(key.as_str(), "apiVersion" | "kind" | "metadata") || (key == "status") == status
+            matches!(key.as_str(), "apiVersion" | "kind" | "metadata")
+                || (key == "status") == status
         });
     }
 }
@@ -350,7 +365,12 @@ fn finish_apply(
         if how.counted {
             tx.count(&resource, old, "apply-unchanged");
         }
-        return Ok(Written { object: old.clone(), created: false, changed: false, warnings: Vec::new() });
+        return Ok(Written {
+            object: old.clone(),
+            created: false,
+            changed: false,
+            warnings: Vec::new(),
+        });
     }
     let object = settle(tx, target, new);
     if how.counted {
@@ -394,7 +414,8 @@ pub(crate) fn delete(
         set_meta(&mut new, "finalizers", all);
     }
     let is_namespace = kind.group.is_empty() && kind.plural == "namespaces";
-    let on_node = kind.plural == "pods" && kind.group.is_empty() && !text(&old, "/spec/nodeName").is_empty();
+    let on_node =
+        kind.plural == "pods" && kind.group.is_empty() && !text(&old, "/spec/nodeName").is_empty();
     let graceful = on_node
         && options.get("gracePeriodSeconds") != Some(&json!(0))
         && !matches!(text(&old, "/status/phase"), "Succeeded" | "Failed");

@@ -45,7 +45,8 @@ fn manager(asked: &Asked) -> String {
     if !given.is_empty() {
         return given.to_owned();
     }
-    let agent = asked.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let agent =
+        asked.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let start = agent.split(['/', ' ']).next().unwrap_or_default();
     if start.is_empty() { "unknown".to_owned() } else { start.to_owned() }
 }
@@ -55,7 +56,9 @@ fn read_object(asked: &Asked, body: &[u8]) -> Result<Value, Refusal> {
     let object = match body_type(asked).as_str() {
         "application/json" | "" => parse_body(body, &asked.kind.kind, false)?,
         "application/yaml" => parse_body(body, &asked.kind.kind, true)?,
-        protobuf::MEDIA_TYPE => protobuf::decode(body).ok_or_else(|| Refusal::unsupported_body(BODIES))?,
+        protobuf::MEDIA_TYPE => {
+            protobuf::decode(body).ok_or_else(|| Refusal::unsupported_body(BODIES))?
+        }
         _ => return Err(Refusal::unsupported_body(BODIES)),
     };
     check_type(asked, &object)?;
@@ -65,7 +68,10 @@ fn read_object(asked: &Asked, body: &[u8]) -> Result<Value, Refusal> {
 fn check_type(asked: &Asked, object: &Value) -> Result<(), Refusal> {
     let kind = &asked.kind;
     if !object.is_object() {
-        return Err(Refusal::bad_request(format!("the object provided is unrecognized (must be of type {})", kind.kind)));
+        return Err(Refusal::bad_request(format!(
+            "the object provided is unrecognized (must be of type {})",
+            kind.kind
+        )));
     }
     let (version, of) = (text(object, "/apiVersion"), text(object, "/kind"));
     if !version.is_empty() && version != kind.api_version() {
@@ -134,9 +140,9 @@ pub(crate) fn create(api: &Arc<Api>, asked: &Asked, body: &Bytes) -> Result<Resp
         return Err(Refusal::method_not_allowed());
     }
     let manager = manager(asked);
-    let written = api
-        .cluster()
-        .write(asked.query.dry_run(), |tx| write::create(tx, target(asked), object, &how(asked, &manager)))?;
+    let written = api.cluster().write(asked.query.dry_run(), |tx| {
+        write::create(tx, target(asked), object, &how(asked, &manager))
+    })?;
     respond(asked, &written)
 }
 
@@ -144,9 +150,9 @@ pub(crate) fn create(api: &Arc<Api>, asked: &Asked, body: &Bytes) -> Result<Resp
 pub(crate) fn update(api: &Arc<Api>, asked: &Asked, body: &Bytes) -> Result<Response, Refusal> {
     let object = read_object(asked, body)?;
     let manager = manager(asked);
-    let written = api
-        .cluster()
-        .write(asked.query.dry_run(), |tx| write::update(tx, target(asked), object, &how(asked, &manager)))?;
+    let written = api.cluster().write(asked.query.dry_run(), |tx| {
+        write::update(tx, target(asked), object, &how(asked, &manager))
+    })?;
     respond(asked, &written)
 }
 
@@ -154,7 +160,9 @@ fn patch_kind(asked: &Asked) -> Result<PatchKind, Refusal> {
     match body_type(asked).as_str() {
         "application/merge-patch+json" => Ok(PatchKind::Merge),
         "application/json-patch+json" => Ok(PatchKind::Json),
-        "application/strategic-merge-patch+json" if asked.kind.custom.is_none() => Ok(PatchKind::Strategic),
+        "application/strategic-merge-patch+json" if asked.kind.custom.is_none() => {
+            Ok(PatchKind::Strategic)
+        }
         "application/strategic-merge-patch+json" => Err(Refusal::unsupported_body(
             "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
         )),
@@ -209,16 +217,18 @@ fn is_dry(asked: &Asked, options: &Value) -> bool {
 pub(crate) fn delete(api: &Arc<Api>, asked: &Asked, body: &Bytes) -> Result<Response, Refusal> {
     let options = delete_options(asked, body)?;
     let manager = manager(asked);
-    let deleted = api
-        .cluster()
-        .write(is_dry(asked, &options), |tx| write::delete(tx, target(asked), &options, &how(asked, &manager)))?;
+    let deleted = api.cluster().write(is_dry(asked, &options), |tx| {
+        write::delete(tx, target(asked), &options, &how(asked, &manager))
+    })?;
     match deleted {
         Deleted::Waiting(object) => {
-            let renderer = Renderer::new(asked.kind.clone(), accepted(&asked.headers)?, &asked.query)?;
+            let renderer =
+                Renderer::new(asked.kind.clone(), accepted(&asked.headers)?, &asked.query)?;
             Ok(renderer.respond(StatusCode::OK, &renderer.one(&object)))
         }
         Deleted::Gone(object) => {
-            let mut details = json!({ "name": name(&object), "kind": asked.kind.plural, "uid": uid(&object) });
+            let mut details =
+                json!({ "name": name(&object), "kind": asked.kind.plural, "uid": uid(&object) });
             if !asked.kind.group.is_empty() {
                 details["group"] = json!(asked.kind.group);
             }
@@ -231,14 +241,19 @@ pub(crate) fn delete(api: &Arc<Api>, asked: &Asked, body: &Bytes) -> Result<Resp
 }
 
 /// `DELETE` of all objects that a selector picks.
-pub(crate) fn delete_collection(api: &Arc<Api>, asked: &Asked, body: &Bytes) -> Result<Response, Refusal> {
+pub(crate) fn delete_collection(
+    api: &Arc<Api>,
+    asked: &Asked,
+    body: &Bytes,
+) -> Result<Response, Refusal> {
     if !asked.kind.verbs().contains(&"deletecollection") {
         return Err(Refusal::method_not_allowed());
     }
     let options = delete_options(asked, body)?;
     let manager = manager(asked);
     let query = &asked.query;
-    let selector = Selector::parse(&asked.kind, query.text("labelSelector"), query.text("fieldSelector"))?;
+    let selector =
+        Selector::parse(&asked.kind, query.text("labelSelector"), query.text("fieldSelector"))?;
     let (gone, revision) = api.cluster().write(is_dry(asked, &options), |tx| {
         let picked = read::select(tx, &asked.kind, &asked.place.namespace, &selector);
         for object in &picked {

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{access::ProxmoxAccess, check_proxmox::CheckProxmox, proxmox_token::ProxmoxToken};
+use super::access::ProxmoxAccess;
+use super::check_proxmox::CheckProxmox;
+use super::create_vm::CreateVm;
+use super::proxmox_token::ProxmoxToken;
 use crate::conformance::{Laboratory, Made};
 
 /// The deadline of a call in tests: long enough for a busy machine, short enough to wait for.
@@ -66,4 +69,26 @@ pub(crate) async fn by_token(world: &Laboratory, more: Value) -> Value {
     params["token-id"] = token.output("token-id");
     params["token"] = token.secret("token");
     params
+}
+
+pub(super) async fn vm(world: &Laboratory) -> Value {
+    let image = crate::image::planned::baked(world).await;
+    let plan = json!({
+        "node": node(world), "image": image.output("volume"), "store": "local-zfs",
+        "bridge": { "name": "vmbr4", "vlan": 4 }, "agent": true,
+    });
+    by_token(world, plan).await
+}
+
+pub(super) async fn started(world: &Laboratory) -> Value {
+    let params = vm(world).await;
+    let vm = world.make(CreateVm, &params).await;
+    let mut started = with(world, json!({}));
+    for name in ["token-id", "token"] {
+        started[name] = params[name].clone();
+    }
+    for name in ["host", "vmid", "uuid"] {
+        started[name] = vm.output(name);
+    }
+    started
 }

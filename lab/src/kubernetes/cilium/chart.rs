@@ -15,8 +15,19 @@ use crate::kubernetes::{
 
 /// Linux capabilities that the chart gives the agent by default.
 const AGENT: &[&str] = &[
-    "CHOWN", "KILL", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "SYS_MODULE", "SYS_ADMIN", "SYS_RESOURCE", "DAC_OVERRIDE",
-    "FOWNER", "SETGID", "SETUID", "SYSLOG",
+    "CHOWN",
+    "KILL",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "SYS_MODULE",
+    "SYS_ADMIN",
+    "SYS_RESOURCE",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "SETGID",
+    "SETUID",
+    "SYSLOG",
 ];
 const CLEAN: &[&str] = &["NET_ADMIN", "SYS_MODULE", "SYS_ADMIN", "SYS_RESOURCE"];
 
@@ -31,9 +42,13 @@ pub(super) fn release(tx: &Tx<'_>) -> Option<Release> {
     let secrets = tx.list_in("core/secrets", NAMESPACE);
     let newest = secrets
         .iter()
-        .filter(|s| text(s, "/type") == "helm.sh/release.v1" && name(s).starts_with("sh.helm.release.v1.cilium."))
+        .filter(|s| {
+            text(s, "/type") == "helm.sh/release.v1"
+                && name(s).starts_with("sh.helm.release.v1.cilium.")
+        })
         .max_by_key(|s| revision(s))?;
-    let values = unpack(text(newest, "/data/release")).map(|r| r["config"].clone()).unwrap_or_default();
+    let values =
+        unpack(text(newest, "/data/release")).map(|r| r["config"].clone()).unwrap_or_default();
     Some(Release { revision: revision(newest), values })
 }
 
@@ -69,8 +84,12 @@ pub(super) fn deploy(turn: &mut Turn<'_, '_>, version: &str, values: &Value, rev
         put(turn, resource, object);
     }
     for old in turn.tx.list_in("core/secrets", NAMESPACE) {
-        if text(&old, "/type") == "helm.sh/release.v1" && text(&old, "/metadata/labels/name") == "cilium" {
-            turn.change("core/secrets", &old, |s| s["metadata"]["labels"]["status"] = json!("superseded"));
+        if text(&old, "/type") == "helm.sh/release.v1"
+            && text(&old, "/metadata/labels/name") == "cilium"
+        {
+            turn.change("core/secrets", &old, |s| {
+                s["metadata"]["labels"]["status"] = json!("superseded")
+            });
         }
     }
     let release = json!({
@@ -94,8 +113,7 @@ pub(super) fn deploy(turn: &mut Turn<'_, '_>, version: &str, values: &Value, rev
 /// Makes an object of the chart, or lays it over the one that is there.
 fn put(turn: &mut Turn<'_, '_>, resource: &str, mut object: Value) {
     object["metadata"]["labels"]["app.kubernetes.io/managed-by"] = json!("Helm");
-    object["metadata"]["annotations"] =
-        json!({ "meta.helm.sh/release-name": "cilium", "meta.helm.sh/release-namespace": NAMESPACE });
+    object["metadata"]["annotations"] = json!({ "meta.helm.sh/release-name": "cilium", "meta.helm.sh/release-namespace": NAMESPACE });
     let namespace = text(&object, "/metadata/namespace").to_owned();
     let Some(held) = turn.tx.get(resource, &namespace, name(&object)) else {
         turn.tx.make(resource, object);
@@ -166,7 +184,11 @@ fn config(values: &Value) -> Value {
         ("cluster-name", "/cluster/name", "default"),
         ("cluster-id", "/cluster/id", "0"),
         ("cgroup-root", "/cgroup/hostRoot", "/run/cilium/cgroupv2"),
-        ("packetization-layer-pmtud-mode", "/pmtuDiscovery/packetizationLayerPMTUDMode", "blackhole"),
+        (
+            "packetization-layer-pmtud-mode",
+            "/pmtuDiscovery/packetizationLayerPMTUDMode",
+            "blackhole",
+        ),
         ("enable-ipv4", "/ipv4/enabled", "true"),
         ("identity-allocation-mode", "/identityAllocationMode", "crd"),
     ] {
@@ -187,7 +209,10 @@ fn api_environment(values: &Value) -> Vec<Value> {
     let mut environment = vec![json!({
         "name": "K8S_NODE_NAME", "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": "spec.nodeName" } },
     })];
-    for (key, variable) in [("k8sServiceHost", "KUBERNETES_SERVICE_HOST"), ("k8sServicePort", "KUBERNETES_SERVICE_PORT")] {
+    for (key, variable) in [
+        ("k8sServiceHost", "KUBERNETES_SERVICE_HOST"),
+        ("k8sServicePort", "KUBERNETES_SERVICE_PORT"),
+    ] {
         let held = word(&values[key], "");
         if held != json!("") {
             environment.push(json!({ "name": variable, "value": held }));
@@ -274,7 +299,8 @@ fn envoy(version: &str) -> Value {
 fn operator(version: &str, values: &Value) -> Value {
     let replicas = values.pointer("/operator/replicas").and_then(Value::as_i64).unwrap_or(2);
     let labels = json!({ "io.cilium/app": "operator", "name": "cilium-operator" });
-    let mut main = container("cilium-operator", &format!("quay.io/cilium/operator-generic:v{version}"));
+    let mut main =
+        container("cilium-operator", &format!("quay.io/cilium/operator-generic:v{version}"));
     main["command"] = json!(["cilium-operator-generic"]);
     main["env"] = json!(api_environment(values));
     let spec = json!({

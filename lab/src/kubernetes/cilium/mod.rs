@@ -19,7 +19,11 @@ pub(super) use operator::{agent_fails, run};
 const NAMESPACE: &str = "kube-system";
 
 /// Runs `cilium WORDS` with the rights of a pod's service account: what it wrote, as an error if it failed.
-pub(super) fn cli(turn: &mut Turn<'_, '_>, pod: &Value, words: &[String]) -> Result<String, String> {
+pub(super) fn cli(
+    turn: &mut Turn<'_, '_>,
+    pod: &Value,
+    words: &[String],
+) -> Result<String, String> {
     let read_file = |path: &str| mounted(turn, pod, path);
     let call = values::Call::parse(words, &read_file).map_err(|why| format!("Error: {why}\n"))?;
     if call.action == values::Action::Version {
@@ -29,10 +33,15 @@ pub(super) fn cli(turn: &mut Turn<'_, '_>, pod: &Value, words: &[String]) -> Res
     let release = chart::release(turn.tx);
     match (&call.action, &release) {
         (values::Action::Install, Some(_)) => {
-            return Err("Error: Unable to install Cilium: cannot re-use a name that is still in use\n".to_owned());
+            return Err(
+                "Error: Unable to install Cilium: cannot re-use a name that is still in use\n"
+                    .to_owned(),
+            );
         }
         (values::Action::Upgrade, None) => {
-            return Err("Error: Unable to upgrade Cilium: \"cilium\" has no deployed releases\n".to_owned());
+            return Err(
+                "Error: Unable to upgrade Cilium: \"cilium\" has no deployed releases\n".to_owned()
+            );
         }
         (values::Action::Install | values::Action::Upgrade | values::Action::Version, _) => {}
     }
@@ -69,7 +78,8 @@ fn may_install(turn: &Turn<'_, '_>, pod: &Value) -> Result<(), String> {
     ] {
         let wish = Wish::Resource { verb, group, resource, namespace: NAMESPACE, name: "" };
         if !permits(turn.tx, &user, wish) {
-            let full = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+            let full =
+                if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
             return Err(format!(
                 "{full} is forbidden: User \"{}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" in \
                  the namespace \"{NAMESPACE}\"",
@@ -89,7 +99,8 @@ fn mounted(turn: &Turn<'_, '_>, pod: &Value, path: &str) -> Option<String> {
         let volumes = list(pod, "/spec/volumes");
         let volume = volumes.iter().find(|v| v["name"] == mount["name"])?;
         let map = turn.tx.get("core/configmaps", namespace(pod), text(volume, "/configMap/name"));
-        if let Some(held) = map.as_deref().and_then(|m| m["data"].get(key)).and_then(Value::as_str) {
+        if let Some(held) = map.as_deref().and_then(|m| m["data"].get(key)).and_then(Value::as_str)
+        {
             return Some(held.to_owned());
         }
     }

@@ -26,16 +26,23 @@ pub(in crate::kubernetes) fn agent_fails(turn: &Turn<'_, '_>, pod: &Value) -> Op
     if label(pod, "k8s-app") != Some("cilium") {
         return None;
     }
-    let forbidden = ["/spec/containers", "/spec/initContainers"].into_iter().flat_map(|p| list(pod, p)).any(|c| {
-        list(c, "/securityContext/capabilities/add").contains(&json!("SYS_MODULE"))
-    });
+    let forbidden = ["/spec/containers", "/spec/initContainers"]
+        .into_iter()
+        .flat_map(|p| list(pod, p))
+        .any(|c| list(c, "/securityContext/capabilities/add").contains(&json!("SYS_MODULE")));
     if forbidden {
-        return Some("unable to apply caps: can't apply capabilities: operation not permitted".to_owned());
+        return Some(
+            "unable to apply caps: can't apply capabilities: operation not permitted".to_owned(),
+        );
     }
     let config = turn.tx.get("core/configmaps", NAMESPACE, "cilium-config")?;
-    let told = list(pod, "/spec/containers/0/env").iter().any(|e| text(e, "/name") == "KUBERNETES_SERVICE_HOST");
+    let told = list(pod, "/spec/containers/0/env")
+        .iter()
+        .any(|e| text(e, "/name") == "KUBERNETES_SERVICE_HOST");
     if text(&config, "/data/kube-proxy-replacement") == "true" && !told {
-        return Some("Unable to contact k8s api-server: dial tcp 10.96.0.1:443: i/o timeout".to_owned());
+        return Some(
+            "Unable to contact k8s api-server: dial tcp 10.96.0.1:443: i/o timeout".to_owned(),
+        );
     }
     None
 }
@@ -43,7 +50,8 @@ pub(in crate::kubernetes) fn agent_fails(turn: &Turn<'_, '_>, pod: &Value) -> Op
 /// One look at everything that Cilium does at run time.
 pub(in crate::kubernetes) fn run(turn: &mut Turn<'_, '_>) {
     let pods = turn.tx.list_in("core/pods", NAMESPACE);
-    let operates = pods.iter().any(|p| label(p, "name") == Some("cilium-operator") && is_true(p, "Ready"));
+    let operates =
+        pods.iter().any(|p| label(p, "name") == Some("cilium-operator") && is_true(p, "Ready"));
     if !operates {
         return;
     }
@@ -52,10 +60,13 @@ pub(in crate::kubernetes) fn run(turn: &mut Turn<'_, '_>) {
     {
         KINDS.iter().for_each(|kind| register(turn, *kind));
     }
-    let established = turn.tx.get(CRDS, "", "ciliumnodes.cilium.io").is_some_and(|c| is_true(&c, "Established"));
+    let established =
+        turn.tx.get(CRDS, "", "ciliumnodes.cilium.io").is_some_and(|c| is_true(&c, "Established"));
     for node in turn.tx.list("core/nodes") {
         let agent = pods.iter().any(|p| {
-            label(p, "k8s-app") == Some("cilium") && text(p, "/spec/nodeName") == name(&node) && is_true(p, "Ready")
+            label(p, "k8s-app") == Some("cilium")
+                && text(p, "/spec/nodeName") == name(&node)
+                && is_true(p, "Ready")
         });
         if agent && established {
             announce(turn, &node);
@@ -118,7 +129,12 @@ fn announce(turn: &mut Turn<'_, '_>, node: &Value) {
         );
     }
     turn.change("core/nodes", node, |n| {
-        set_condition(n, "NetworkUnavailable", "False", ("CiliumIsUp", "Cilium is running on this node"));
+        set_condition(
+            n,
+            "NetworkUnavailable",
+            "False",
+            ("CiliumIsUp", "Cilium is running on this node"),
+        );
         let kept: Vec<Value> = list(n, "/spec/taints")
             .iter()
             .filter(|t| text(t, "/key") != "node.cilium.io/agent-not-ready")

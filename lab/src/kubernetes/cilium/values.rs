@@ -28,11 +28,28 @@ const DEFAULT_VERSION: &str = "1.19.5";
 
 /// Flags with a value that change nothing here.
 const IGNORED: &[&str] = &[
-    "--namespace", "-n", "--context", "--kubeconfig", "--wait-duration", "--chart-directory", "--repository",
-    "--datapath-mode", "--list-versions", "--as", "--as-group", "--helm-release-name",
+    "--namespace",
+    "-n",
+    "--context",
+    "--kubeconfig",
+    "--wait-duration",
+    "--chart-directory",
+    "--repository",
+    "--datapath-mode",
+    "--list-versions",
+    "--as",
+    "--as-group",
+    "--helm-release-name",
 ];
 /// Flags without a value.
-const SWITCHES: &[&str] = &["--wait", "--reset-values", "--reuse-values", "--reset-then-reuse-values", "--disable-check", "--nodes-without-cilium"];
+const SWITCHES: &[&str] = &[
+    "--wait",
+    "--reset-values",
+    "--reuse-values",
+    "--reset-then-reuse-values",
+    "--disable-check",
+    "--nodes-without-cilium",
+];
 
 impl Call {
     /// Reads the words after the image's entrypoint; `read_file` opens files in the container.
@@ -48,7 +65,8 @@ impl Call {
             Some(other) => return Err(format!("unknown command \"{other}\" for \"cilium\"")),
             None => return Err("no command given".to_owned()),
         };
-        let mut call = Self { action, version: DEFAULT_VERSION.to_owned(), values: json!({}), dry_run: false };
+        let mut call =
+            Self { action, version: DEFAULT_VERSION.to_owned(), values: json!({}), dry_run: false };
         while let Some(word) = words.next() {
             let (flag, inline) = match word.split_once('=') {
                 Some((flag, value)) if flag.starts_with("--") => (flag, Some(value.to_owned())),
@@ -64,8 +82,10 @@ impl Call {
                 "--set-string" => set(&mut call.values, &value()?, false)?,
                 "--values" | "-f" | "--helm-values" => {
                     let path = value()?;
-                    let text = read_file(&path).ok_or_else(|| format!("open {path}: no such file or directory"))?;
-                    let file: Value = serde_yaml_ng::from_str(&text).map_err(|e| format!("failed to parse {path}: {e}"))?;
+                    let text = read_file(&path)
+                        .ok_or_else(|| format!("open {path}: no such file or directory"))?;
+                    let file: Value = serde_yaml_ng::from_str(&text)
+                        .map_err(|e| format!("failed to parse {path}: {e}"))?;
                     crate::kubernetes::patch::merge(&mut call.values, &file);
                 }
                 "--dry-run" | "--dry-run-helm-values" => call.dry_run = true,
@@ -83,18 +103,22 @@ fn version(text: &str) -> Result<String, String> {
     let parts: Vec<Option<u32>> = bare.split('.').map(|p| p.parse().ok()).collect();
     match parts.as_slice() {
         [Some(1), Some(17..=20), Some(_)] => Ok(bare.to_owned()),
-        _ => Err(format!("chart \"cilium\" version \"{text}\" not found in https://helm.cilium.io repository")),
+        _ => Err(format!(
+            "chart \"cilium\" version \"{text}\" not found in https://helm.cilium.io repository"
+        )),
     }
 }
 
 /// Lays `a.b=c,d={e,f}` over the values, as Helm reads it.
 fn set(values: &mut Value, text: &str, typed: bool) -> Result<(), String> {
     for pair in split_outside_braces(text) {
-        let (path, raw) = pair.split_once('=').ok_or_else(|| {
-            format!("failed parsing --set data: key \"{pair}\" has no value")
-        })?;
+        let (path, raw) = pair
+            .split_once('=')
+            .ok_or_else(|| format!("failed parsing --set data: key \"{pair}\" has no value"))?;
         let value = match raw.strip_prefix('{').and_then(|r| r.strip_suffix('}')) {
-            Some(items) => Value::Array(items.split(',').filter(|i| !i.is_empty()).map(|i| scalar(i, typed)).collect()),
+            Some(items) => Value::Array(
+                items.split(',').filter(|i| !i.is_empty()).map(|i| scalar(i, typed)).collect(),
+            ),
             None => scalar(raw, typed),
         };
         let mut place = &mut *values;
@@ -140,7 +164,8 @@ fn scalar(text: &str, typed: bool) -> Value {
 pub(super) fn check(values: &Value) -> Result<(), String> {
     let mut wrong = Vec::new();
     let proxy = &values["kubeProxyReplacement"];
-    if !(proxy.is_null() || proxy.is_boolean() || matches!(proxy.as_str(), Some("true" | "false"))) {
+    if !(proxy.is_null() || proxy.is_boolean() || matches!(proxy.as_str(), Some("true" | "false")))
+    {
         wrong.push("- at '/kubeProxyReplacement': value must be one of 'true', 'false'".to_owned());
     }
     for (pointer, fits) in [

@@ -18,9 +18,15 @@ pub(super) fn run(turn: &mut Turn<'_, '_>) {
             if turn.waited(&format!("crd-names/{}", name(&crd)), 0.5) {
                 turn.change(CRDS, &crd, accept);
             }
-        } else if !is_true(&crd, "Established") && turn.waited(&format!("crd/{}", name(&crd)), 1.0) {
+        } else if !is_true(&crd, "Established") && turn.waited(&format!("crd/{}", name(&crd)), 1.0)
+        {
             turn.change(CRDS, &crd, |c| {
-                set_condition(c, "Established", "True", ("InitialNamesAccepted", "the initial names have been accepted"));
+                set_condition(
+                    c,
+                    "Established",
+                    "True",
+                    ("InitialNamesAccepted", "the initial names have been accepted"),
+                );
             });
         }
     }
@@ -30,7 +36,12 @@ pub(super) fn run(turn: &mut Turn<'_, '_>) {
 fn accept(crd: &mut Value) {
     let names = at(crd, "/spec/names").clone();
     set_condition(crd, "NamesAccepted", "True", ("NoConflicts", "no conflicts found"));
-    set_condition(crd, "Established", "False", ("Installing", "the initial names have been accepted"));
+    set_condition(
+        crd,
+        "Established",
+        "False",
+        ("Installing", "the initial names have been accepted"),
+    );
     set_status(crd, "acceptedNames", names);
 }
 
@@ -62,7 +73,11 @@ fn orphans(turn: &mut Turn<'_, '_>) {
             continue;
         }
         for object in turn.tx.list(&resource) {
-            turn.tx.remove(&resource, object["metadata"]["namespace"].as_str().unwrap_or_default(), name(&object));
+            turn.tx.remove(
+                &resource,
+                object["metadata"]["namespace"].as_str().unwrap_or_default(),
+                name(&object),
+            );
         }
     }
 }

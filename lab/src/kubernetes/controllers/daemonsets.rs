@@ -22,9 +22,17 @@ pub(super) fn run(turn: &mut Turn<'_, '_>) {
 /// The set's pod as the scheduler would see it: DaemonSets tolerate nodes that are not ready.
 fn shape(set: &Value) -> Value {
     let mut pod = json!({ "spec": set["spec"]["template"]["spec"] });
-    let tolerations = pod["spec"].as_object_mut().map(|s| s.entry("tolerations").or_insert_with(|| json!([])));
+    let tolerations =
+        pod["spec"].as_object_mut().map(|s| s.entry("tolerations").or_insert_with(|| json!([])));
     if let Some(Value::Array(all)) = tolerations {
-        for key in ["not-ready", "unreachable", "disk-pressure", "memory-pressure", "pid-pressure", "unschedulable"] {
+        for key in [
+            "not-ready",
+            "unreachable",
+            "disk-pressure",
+            "memory-pressure",
+            "pid-pressure",
+            "unschedulable",
+        ] {
             all.push(json!({ "key": format!("node.kubernetes.io/{key}"), "operator": "Exists" }));
         }
     }
@@ -67,9 +75,9 @@ fn roll(turn: &mut Turn<'_, '_>, set: &Value, hash: &str) {
     let held = turn.pods_of(set);
     let most = number(set, "/spec/updateStrategy/rollingUpdate/maxUnavailable").max(1);
     let down = held.iter().filter(|p| pods::is_leaving(p) || !is_true(p, "Ready")).count();
-    let outdated = held.iter().filter(|p| {
-        crate::kubernetes::json::label(p, HASH) != Some(hash) && !pods::is_leaving(p)
-    });
+    let outdated = held
+        .iter()
+        .filter(|p| crate::kubernetes::json::label(p, HASH) != Some(hash) && !pods::is_leaving(p));
     let free = usize::try_from(most).unwrap_or(1).saturating_sub(down);
     for pod in outdated.take(free) {
         turn.delete("core/pods", pod);
@@ -80,7 +88,8 @@ fn status(turn: &mut Turn<'_, '_>, set: &Value, wanted: &[String], hash: &str) {
     let held = turn.pods_of(set);
     let count = |pick: &dyn Fn(&Value) -> bool| held.iter().filter(|p| pick(p)).count();
     let ready = count(&|p| is_true(p, "Ready"));
-    let updated = count(&|p| crate::kubernetes::json::label(p, HASH) == Some(hash) && !pods::is_leaving(p));
+    let updated =
+        count(&|p| crate::kubernetes::json::label(p, HASH) == Some(hash) && !pods::is_leaving(p));
     let generation = number(set, "/metadata/generation");
     turn.change("apps/daemonsets", set, |s| {
         set_status(s, "desiredNumberScheduled", wanted.len());

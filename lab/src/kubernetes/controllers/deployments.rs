@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::{Turn, pods, replicas::template_hash};
 use crate::kubernetes::{
-    json::{label, name, namespace, number, owner_reference, set_condition, set_meta, set_status, text, uid},
+    json::{
+        label, name, namespace, number, owner_reference, set_condition, set_meta, set_status, text,
+        uid,
+    },
     objects::View,
 };
 
@@ -35,7 +38,8 @@ fn one(turn: &mut Turn<'_, '_>, deployment: &Value) {
     let ready = number(current, "/status/readyReplicas");
     for old in sets.iter().filter(|s| uid(s) != uid(current)) {
         // The old ones make room as the new ones become ready.
-        let left = if recreate { 0 } else { (wanted - ready).clamp(0, number(old, "/spec/replicas")) };
+        let left =
+            if recreate { 0 } else { (wanted - ready).clamp(0, number(old, "/spec/replicas")) };
         scale(turn, old, left);
     }
     status(turn, deployment, &hash);
@@ -72,7 +76,8 @@ fn make(turn: &mut Turn<'_, '_>, deployment: &Value, hash: &str, revision: usize
         }),
     );
     turn.change("apps/deployments", deployment, |d| {
-        let mut annotations = d["metadata"].get("annotations").cloned().unwrap_or_else(|| json!({}));
+        let mut annotations =
+            d["metadata"].get("annotations").cloned().unwrap_or_else(|| json!({}));
         annotations[REVISION] = json!(revision.to_string());
         set_meta(d, "annotations", annotations);
     });
@@ -112,7 +117,8 @@ fn status(turn: &mut Turn<'_, '_>, deployment: &Value, hash: &str) {
             let why = ("MinimumReplicasAvailable", "Deployment has minimum availability.");
             set_condition(d, "Available", "True", why);
         } else {
-            let why = ("MinimumReplicasUnavailable", "Deployment does not have minimum availability.");
+            let why =
+                ("MinimumReplicasUnavailable", "Deployment does not have minimum availability.");
             set_condition(d, "Available", "False", why);
         }
         if updated_ready >= wanted && all == updated {

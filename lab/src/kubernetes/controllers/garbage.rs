@@ -44,7 +44,9 @@ pub(super) fn run(turn: &mut Turn<'_, '_>) {
         }
     }
     for (resource, object) in &owned {
-        let lost = list(object, "/metadata/ownerReferences").iter().all(|o| !uids.contains(text(o, "/uid")));
+        let lost = list(object, "/metadata/ownerReferences")
+            .iter()
+            .all(|o| !uids.contains(text(o, "/uid")));
         if lost && !pods::is_leaving(object) {
             turn.delete(resource, object);
         }
@@ -66,8 +68,11 @@ fn forget_owner(object: &mut Value, owner: &str) {
 
 /// Takes a finalizer away; without any, the object goes.
 fn release(turn: &mut Turn<'_, '_>, resource: &str, object: &Value, finalizer: &str) {
-    let kept: Vec<Value> =
-        list(object, "/metadata/finalizers").iter().filter(|f| f.as_str() != Some(finalizer)).cloned().collect();
+    let kept: Vec<Value> = list(object, "/metadata/finalizers")
+        .iter()
+        .filter(|f| f.as_str() != Some(finalizer))
+        .cloned()
+        .collect();
     if kept.is_empty() {
         turn.tx.remove(resource, namespace(object), name(object));
     } else {

@@ -2,8 +2,19 @@
 
 /// Registries that the world's nodes can reach.
 const REGISTRIES: &[&str] = &[
-    "docker.io", "quay.io", "ghcr.io", "registry.k8s.io", "gcr.io", "k8s.gcr.io", "mirror.gcr.io", "public.ecr.aws",
-    "registry.gitlab.com", "factory.talos.dev", "docker.gitea.com", "code.forgejo.org", "goharbor",
+    "docker.io",
+    "quay.io",
+    "ghcr.io",
+    "registry.k8s.io",
+    "gcr.io",
+    "k8s.gcr.io",
+    "mirror.gcr.io",
+    "public.ecr.aws",
+    "registry.gitlab.com",
+    "factory.talos.dev",
+    "docker.gitea.com",
+    "code.forgejo.org",
+    "goharbor",
 ];
 
 /// How long a container takes, in seconds of the world.
@@ -61,6 +72,10 @@ mod tests {
         assert_eq!(unreachable("nginx:1"), None);
         assert_eq!(unreachable("fluxcd/flux:1"), None);
         assert_eq!(unreachable("quay.io/cilium/cilium:v1.19.8"), None);
-        assert!(unreachable("registry.nowhere.test/a:1").unwrap().ends_with("lookup registry.nowhere.test: no such host"));
+        assert!(
+            unreachable("registry.nowhere.test/a:1")
+                .unwrap()
+                .ends_with("lookup registry.nowhere.test: no such host")
+        );
     }
 }

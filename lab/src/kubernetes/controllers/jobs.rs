@@ -14,7 +14,10 @@ pub(super) fn run(turn: &mut Turn<'_, '_>) {
         if !pods::is_leaving(&job) && !is_true(&job, "Complete") && !is_true(&job, "Failed") {
             one(turn, &job);
         } else if let Some(ttl) = job["spec"]["ttlSecondsAfterFinished"].as_u64()
-            && turn.waited(&format!("ttl/{}", name(&job)), f64::from(u32::try_from(ttl).unwrap_or(u32::MAX)))
+            && turn.waited(
+                &format!("ttl/{}", name(&job)),
+                f64::from(u32::try_from(ttl).unwrap_or(u32::MAX)),
+            )
         {
             turn.delete("batch/jobs", &job);
         }

@@ -69,7 +69,9 @@ fn step(turn: &mut Turn<'_, '_>, pod: &Value, facts: &NodeFacts) {
             let refused = images(pod).iter().find_map(|image| unreachable(image));
             match refused {
                 Some(why) => {
-                    turn.change("core/pods", pod, |p| pods::set_waiting(p, ("ImagePullBackOff", &why)));
+                    turn.change("core/pods", pod, |p| {
+                        pods::set_waiting(p, ("ImagePullBackOff", &why))
+                    });
                 }
                 None => start(turn, pod, facts),
             }
@@ -100,7 +102,10 @@ fn address(turn: &Turn<'_, '_>, pod: &Value, facts: &NodeFacts) -> String {
     let prefix = cidr.rsplit_once('.').map_or("10.244.0", |(p, _)| p).to_owned();
     let taken: Vec<String> =
         turn.tx.list("core/pods").iter().map(|p| text(p, "/status/podIP").to_owned()).collect();
-    (2..=254).map(|last| format!("{prefix}.{last}")).find(|a| !taken.contains(a)).unwrap_or_default()
+    (2..=254)
+        .map(|last| format!("{prefix}.{last}"))
+        .find(|a| !taken.contains(a))
+        .unwrap_or_default()
 }
 
 fn start(turn: &mut Turn<'_, '_>, pod: &Value, facts: &NodeFacts) {
@@ -118,7 +123,12 @@ fn start(turn: &mut Turn<'_, '_>, pod: &Value, facts: &NodeFacts) {
     }
     let image = text(pod, "/spec/containers/0/image").to_owned();
     let container = text(pod, "/spec/containers/0/name").to_owned();
-    turn.event(pod, "Normal", ("Pulled", &format!("Successfully pulled image \"{image}\"")), "kubelet");
+    turn.event(
+        pod,
+        "Normal",
+        ("Pulled", &format!("Successfully pulled image \"{image}\"")),
+        "kubelet",
+    );
     turn.event(pod, "Normal", ("Started", &format!("Container started: {container}")), "kubelet");
 }
 
@@ -161,6 +171,7 @@ fn running(turn: &mut Turn<'_, '_>, pod: &Value, pace: super::images::Pace) {
 }
 
 fn write_log(turn: &mut Turn<'_, '_>, pod: &Value, output: &str) {
-    let log = json!({ "metadata": { "name": name(pod), "namespace": namespace(pod) }, "text": output });
+    let log =
+        json!({ "metadata": { "name": name(pod), "namespace": namespace(pod) }, "text": output });
     turn.tx.put(LOGS, log);
 }

@@ -58,7 +58,12 @@ impl Turn<'_, '_> {
     }
 
     /// Changes an object; answers whether it changed.
-    pub(super) fn change(&mut self, resource: &str, object: &Value, with: impl FnOnce(&mut Value)) -> bool {
+    pub(super) fn change(
+        &mut self,
+        resource: &str,
+        object: &Value,
+        with: impl FnOnce(&mut Value),
+    ) -> bool {
         self.tx.change(resource, (namespace(object), name(object)), with)
     }
 
@@ -98,12 +103,15 @@ impl Turn<'_, '_> {
 pub(super) async fn run(cluster: Arc<Cluster>) {
     let mut changes = cluster.changes();
     let mut timers = Timers::new(cluster.world().clock());
-    let flux = Flux::default();
+    let mut flux = Flux::default();
     loop {
         changes.mark_unchanged();
         let kubelets = cluster.kubelets();
         let done = cluster.write(false, |tx| {
-            turn(&mut Turn { tx, timers: &mut timers, kubelets: &kubelets, cluster: &cluster }, &flux);
+            turn(
+                &mut Turn { tx, timers: &mut timers, kubelets: &kubelets, cluster: &cluster },
+                &mut flux,
+            );
             Ok::<_, Refusal>(())
         });
         let mut next = timers.next();
@@ -120,7 +128,7 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
     }
 }
 
-fn turn(turn: &mut Turn<'_, '_>, flux: &Flux) {
+fn turn(turn: &mut Turn<'_, '_>, flux: &mut Flux) {
     turn.timers.begin();
     for _ in 0..ROUNDS {
         let before = turn.tx.revision();

@@ -60,9 +60,16 @@ fn empty(turn: &mut Turn<'_, '_>, space: &Value) {
     if left > 0 {
         let message = format!("Some resources are remaining: {left} resource instances");
         turn.change("core/namespaces", space, |s| {
-            set_condition(s, "NamespaceContentRemaining", "True", ("SomeResourcesRemain", &message));
+            set_condition(
+                s,
+                "NamespaceContentRemaining",
+                "True",
+                ("SomeResourcesRemain", &message),
+            );
         });
-    } else if turn.waited(&format!("namespace/{named}"), 2.0) && list(space, "/metadata/finalizers").is_empty() {
+    } else if turn.waited(&format!("namespace/{named}"), 2.0)
+        && list(space, "/metadata/finalizers").is_empty()
+    {
         turn.tx.remove("core/namespaces", "", named);
     }
 }

@@ -57,7 +57,8 @@ fn register(turn: &mut Turn<'_, '_>, facts: &NodeFacts) {
         labels["node.kubernetes.io/exclude-from-external-load-balancers"] = json!("");
         taints.push(json!({ "key": CONTROL_PLANE, "effect": "NoSchedule" }));
     }
-    let size = json!({ "cpu": "2", "memory": "4028Mi", "pods": "110", "ephemeral-storage": "18Gi" });
+    let size =
+        json!({ "cpu": "2", "memory": "4028Mi", "pods": "110", "ephemeral-storage": "18Gi" });
     let mut node = json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": {
@@ -80,7 +81,10 @@ fn register(turn: &mut Turn<'_, '_>, facts: &NodeFacts) {
         },
     });
     for (kind, why) in [
-        ("MemoryPressure", ("KubeletHasSufficientMemory", "kubelet has sufficient memory available")),
+        (
+            "MemoryPressure",
+            ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ),
         ("DiskPressure", ("KubeletHasNoDiskPressure", "kubelet has no disk pressure")),
         ("PIDPressure", ("KubeletHasSufficientPID", "kubelet has sufficient PID available")),
     ] {
@@ -102,7 +106,9 @@ fn register(turn: &mut Turn<'_, '_>, facts: &NodeFacts) {
 }
 
 fn heartbeat(node: &mut Value) {
-    for condition in node.pointer_mut("/status/conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+    for condition in
+        node.pointer_mut("/status/conditions").and_then(Value::as_array_mut).into_iter().flatten()
+    {
         condition["lastHeartbeatTime"] = json!(now());
     }
 }
@@ -111,7 +117,10 @@ fn heartbeat(node: &mut Value) {
 pub(super) fn has_cni(turn: &Turn<'_, '_>, node: &str) -> bool {
     turn.tx.list_in("core/pods", "kube-system").iter().any(|pod| {
         text(pod, "/spec/nodeName") == node
-            && matches!(crate::kubernetes::json::label(pod, "k8s-app"), Some("cilium" | "flannel" | "kube-flannel"))
+            && matches!(
+                crate::kubernetes::json::label(pod, "k8s-app"),
+                Some("cilium" | "flannel" | "kube-flannel")
+            )
             && is_true(pod, "Ready")
     })
 }
@@ -134,7 +143,12 @@ fn report(turn: &mut Turn<'_, '_>, node: &Value, facts: &NodeFacts) {
         }
         if status == "Unknown" {
             for kind in ["MemoryPressure", "DiskPressure", "PIDPressure"] {
-                set_condition(n, kind, "False", ("KubeletHasSufficientMemory", "kubelet is posting its status again"));
+                set_condition(
+                    n,
+                    kind,
+                    "False",
+                    ("KubeletHasSufficientMemory", "kubelet is posting its status again"),
+                );
             }
         }
         n["status"]["nodeInfo"]["kubeletVersion"] = json!(facts.kubernetes_version);
@@ -150,7 +164,11 @@ pub(super) fn set_taint(node: &mut Value, key: &str, set: bool) {
     let mut taints: Vec<Value> =
         list(node, "/spec/taints").iter().filter(|t| text(t, "/key") != key).cloned().collect();
     if set {
-        let old = list(node, "/spec/taints").iter().filter(|t| text(t, "/key") == key).cloned().collect::<Vec<_>>();
+        let old = list(node, "/spec/taints")
+            .iter()
+            .filter(|t| text(t, "/key") == key)
+            .cloned()
+            .collect::<Vec<_>>();
         if old.is_empty() {
             taints.push(json!({ "key": key, "effect": "NoSchedule" }));
             taints.push(json!({ "key": key, "effect": "NoExecute", "timeAdded": now() }));
@@ -173,12 +191,19 @@ fn same(a: &[Value], b: &[Value]) -> bool {
 /// A node whose kubelet has not been heard of.
 fn miss(turn: &mut Turn<'_, '_>, node: &Value) {
     let named = name(node);
-    if text(condition(node, "Ready"), "/status") == "Unknown" || !turn.waited(&format!("missed/{named}"), 40.0) {
+    if text(condition(node, "Ready"), "/status") == "Unknown"
+        || !turn.waited(&format!("missed/{named}"), 40.0)
+    {
         return;
     }
     turn.change("core/nodes", node, |n| {
         for kind in ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"] {
-            set_condition(n, kind, "Unknown", ("NodeStatusUnknown", "Kubelet stopped posting node status."));
+            set_condition(
+                n,
+                kind,
+                "Unknown",
+                ("NodeStatusUnknown", "Kubelet stopped posting node status."),
+            );
         }
         set_taint(n, NOT_READY, false);
         set_taint(n, UNREACHABLE, true);

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::kubernetes::{
-    json::{at, list, number, now, owner_reference, set_condition, set_status, text},
     admission::suffix,
+    json::{at, list, now, number, owner_reference, set_condition, set_status, text},
 };
 
 /// A pod from a template, controlled by `owner`.
@@ -84,7 +84,12 @@ pub(super) fn set_running(pod: &mut Value, address: &str, host: &str) {
 
 /// Whether a pod serves.
 pub(super) fn set_ready(pod: &mut Value, ready: bool) {
-    for status in pod.pointer_mut("/status/containerStatuses").and_then(Value::as_array_mut).into_iter().flatten() {
+    for status in pod
+        .pointer_mut("/status/containerStatuses")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         status["ready"] = json!(ready);
     }
     let word = if ready { "True" } else { "False" };
@@ -95,9 +100,10 @@ pub(super) fn set_ready(pod: &mut Value, ready: bool) {
 
 /// Containers have ended.
 pub(super) fn set_ended(pod: &mut Value, code: i64, message: &str) {
-    let all = statuses(pod, |_, before| {
-        json!({ "imageID": text(before, "/imageID"), "state": { "terminated": ended(before, code, message) } })
-    });
+    let all = statuses(
+        pod,
+        |_, before| json!({ "imageID": text(before, "/imageID"), "state": { "terminated": ended(before, code, message) } }),
+    );
     set_status(pod, "containerStatuses", all);
     set_status(pod, "phase", if code == 0 { "Succeeded" } else { "Failed" });
     set_ready(pod, false);
@@ -150,5 +156,9 @@ pub(super) fn waiting(pod: &Value) -> &str {
 
 /// How often a pod's containers were started again.
 pub(super) fn restarts(pod: &Value) -> i64 {
-    list(pod, "/status/containerStatuses").iter().map(|s| number(s, "/restartCount")).max().unwrap_or_default()
+    list(pod, "/status/containerStatuses")
+        .iter()
+        .map(|s| number(s, "/restartCount"))
+        .max()
+        .unwrap_or_default()
 }

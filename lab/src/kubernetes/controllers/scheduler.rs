@@ -47,7 +47,11 @@ pub(super) fn run(turn: &mut Turn<'_, '_>) {
     }
 }
 
-fn choose(turn: &Turn<'_, '_>, pod: &Value, load: &BTreeMap<String, usize>) -> Result<String, String> {
+fn choose(
+    turn: &Turn<'_, '_>,
+    pod: &Value,
+    load: &BTreeMap<String, usize>,
+) -> Result<String, String> {
     let nodes = turn.tx.list("core/nodes");
     let (mut tainted, mut unwanted, mut fits): (usize, usize, Vec<Arc<Value>>) = (0, 0, Vec::new());
     for node in &nodes {
@@ -89,7 +93,8 @@ fn siblings(turn: &Turn<'_, '_>, pod: &Value, node: &str) -> usize {
         .list_in("core/pods", text(pod, "/metadata/namespace"))
         .iter()
         .filter(|p| {
-            text(p, "/spec/nodeName") == node && text(crate::kubernetes::json::controller_of(p), "/uid") == owner
+            text(p, "/spec/nodeName") == node
+                && text(crate::kubernetes::json::controller_of(p), "/uid") == owner
         })
         .count()
 }
@@ -109,16 +114,18 @@ fn crowded(turn: &Turn<'_, '_>, pod: &Value, node: &str) -> bool {
 
 /// Whether a pod tolerates the taints of a node that keep pods away.
 pub(super) fn tolerates(pod: &Value, node: &Value) -> bool {
-    list(node, "/spec/taints").iter().filter(|t| text(t, "/effect") != "PreferNoSchedule").all(|taint| {
-        list(pod, "/spec/tolerations").iter().any(|toleration| {
-            let (key, effect) = (text(toleration, "/key"), text(toleration, "/effect"));
-            let exists = text(toleration, "/operator") == "Exists";
-            (effect.is_empty() || effect == text(taint, "/effect"))
-                && ((exists && key.is_empty())
-                    || key == text(taint, "/key")
-                        && (exists || text(toleration, "/value") == text(taint, "/value")))
-        })
-    })
+    list(node, "/spec/taints").iter().filter(|t| text(t, "/effect") != "PreferNoSchedule").all(
+        |taint| {
+            list(pod, "/spec/tolerations").iter().any(|toleration| {
+                let (key, effect) = (text(toleration, "/key"), text(toleration, "/effect"));
+                let exists = text(toleration, "/operator") == "Exists";
+                (effect.is_empty() || effect == text(taint, "/effect"))
+                    && ((exists && key.is_empty())
+                        || key == text(taint, "/key")
+                            && (exists || text(toleration, "/value") == text(taint, "/value")))
+            })
+        },
+    )
 }
 
 /// Whether a pod's selector and required affinity permit a node.
@@ -132,15 +139,19 @@ pub(super) fn wants(pod: &Value, node: &Value) -> bool {
     );
     let wanted = terms.is_empty()
         || terms.iter().any(|term| {
-            let by_label = list(term, "/matchExpressions").iter().all(|e| expression(e, label(text(e, "/key"))));
-            let by_field = list(term, "/matchFields").iter().all(|e| expression(e, Some(name(node))));
+            let by_label = list(term, "/matchExpressions")
+                .iter()
+                .all(|e| expression(e, label(text(e, "/key"))));
+            let by_field =
+                list(term, "/matchFields").iter().all(|e| expression(e, Some(name(node))));
             by_label && by_field
         });
     selected && wanted
 }
 
 fn expression(expression: &Value, value: Option<&str>) -> bool {
-    let listed = value.is_some_and(|v| list(expression, "/values").iter().any(|w| w.as_str() == Some(v)));
+    let listed =
+        value.is_some_and(|v| list(expression, "/values").iter().any(|w| w.as_str() == Some(v)));
     match text(expression, "/operator") {
         "In" => listed,
         "NotIn" => !listed,

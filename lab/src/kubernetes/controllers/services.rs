@@ -42,9 +42,9 @@ fn one(turn: &mut Turn<'_, '_>, service: &Value) {
         })
         .collect();
     let slices = turn.tx.list_in("discovery.k8s.io/endpointslices", namespace(service));
-    let held = slices
-        .iter()
-        .find(|s| crate::kubernetes::json::label(s, "kubernetes.io/service-name") == Some(name(service)));
+    let held = slices.iter().find(|s| {
+        crate::kubernetes::json::label(s, "kubernetes.io/service-name") == Some(name(service))
+    });
     match held {
         Some(slice) => {
             turn.change("discovery.k8s.io/endpointslices", slice, |s| {

@@ -22,10 +22,13 @@ pub(super) fn run(turn: &mut Turn<'_, '_>) {
                 Some(pod) if is_true(&pod, "Ready") => {}
                 Some(_) => break,
                 None => {
-                    let mut pod = pods::from_template(&set, &[
-                        ("controller-revision-hash", &hash),
-                        ("statefulset.kubernetes.io/pod-name", &named),
-                    ]);
+                    let mut pod = pods::from_template(
+                        &set,
+                        &[
+                            ("controller-revision-hash", &hash),
+                            ("statefulset.kubernetes.io/pod-name", &named),
+                        ],
+                    );
                     pod["metadata"]["name"] = json!(named);
                     turn.tx.make("core/pods", pod);
                     break;
@@ -39,7 +42,8 @@ pub(super) fn run(turn: &mut Turn<'_, '_>) {
 fn status(turn: &mut Turn<'_, '_>, set: &Value, wanted: i64) {
     let held = turn.pods_of(set);
     for pod in &held {
-        let index = name(pod).rsplit('-').next().and_then(|i| i.parse::<i64>().ok()).unwrap_or(i64::MAX);
+        let index =
+            name(pod).rsplit('-').next().and_then(|i| i.parse::<i64>().ok()).unwrap_or(i64::MAX);
         if index >= wanted && !pods::is_leaving(pod) {
             turn.delete("core/pods", pod);
         }

@@ -17,7 +17,11 @@ pub(crate) fn human(seconds: i64) -> String {
     let seconds = seconds.max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let pair = |big: i64, big_unit: char, small: i64, small_unit: char| {
-        if small == 0 { format!("{big}{big_unit}") } else { format!("{big}{big_unit}{small}{small_unit}") }
+        if small == 0 {
+            format!("{big}{big_unit}")
+        } else {
+            format!("{big}{big_unit}{small}{small_unit}")
+        }
     };
     match seconds {
         0..120 => format!("{seconds}s"),
@@ -38,10 +42,14 @@ mod tests {
 
     #[test]
     fn ages_have_the_units_that_matter() {
-        let shown: Vec<String> = [75, 119, 120, 158, 600, 7199, 10_800, 20_000, 100_000, 200_000, 800_000]
-            .into_iter()
-            .map(human)
-            .collect();
-        assert_eq!(shown, ["75s", "119s", "2m", "2m38s", "10m", "119m", "3h", "5h33m", "27h", "2d7h", "9d"]);
+        let shown: Vec<String> =
+            [75, 119, 120, 158, 600, 7199, 10_800, 20_000, 100_000, 200_000, 800_000]
+                .into_iter()
+                .map(human)
+                .collect();
+        assert_eq!(
+            shown,
+            ["75s", "119s", "2m", "2m38s", "10m", "119m", "3h", "5h33m", "27h", "2d7h", "9d"]
+        );
     }
 }

@@ -10,37 +10,69 @@ use crate::kubernetes::{
 
 const NAME: Column = ("Name", "string", 0);
 const AGE: Column = ("Age", "string", 0);
-const WORKLOAD_TAIL: [Column; 3] = [("Containers", "string", 1), ("Images", "string", 1), ("Selector", "string", 1)];
+const WORKLOAD_TAIL: [Column; 3] =
+    [("Containers", "string", 1), ("Images", "string", 1), ("Selector", "string", 1)];
 
 /// The columns of a built-in type.
 pub(super) fn columns(kind: &ResourceType) -> Vec<Column> {
     let all: &[Column] = match (kind.group.as_str(), kind.plural.as_str()) {
         ("", "nodes") => &[
-            NAME, ("Status", "string", 0), ("Roles", "string", 0), AGE, ("Version", "string", 0),
-            ("Internal-IP", "string", 1), ("External-IP", "string", 1), ("OS-Image", "string", 1),
-            ("Kernel-Version", "string", 1), ("Container-Runtime", "string", 1),
+            NAME,
+            ("Status", "string", 0),
+            ("Roles", "string", 0),
+            AGE,
+            ("Version", "string", 0),
+            ("Internal-IP", "string", 1),
+            ("External-IP", "string", 1),
+            ("OS-Image", "string", 1),
+            ("Kernel-Version", "string", 1),
+            ("Container-Runtime", "string", 1),
         ],
         ("", "pods") => &[
-            NAME, ("Ready", "string", 0), ("Status", "string", 0), ("Restarts", "string", 0), AGE,
-            ("IP", "string", 1), ("Node", "string", 1), ("Nominated Node", "string", 1),
+            NAME,
+            ("Ready", "string", 0),
+            ("Status", "string", 0),
+            ("Restarts", "string", 0),
+            AGE,
+            ("IP", "string", 1),
+            ("Node", "string", 1),
+            ("Nominated Node", "string", 1),
             ("Readiness Gates", "string", 1),
         ],
         ("", "namespaces") => &[NAME, ("Status", "string", 0), AGE],
         ("", "secrets") => &[NAME, ("Type", "string", 0), ("Data", "string", 0), AGE],
         ("", "configmaps") => &[NAME, ("Data", "string", 0), AGE],
         ("", "services") => &[
-            NAME, ("Type", "string", 0), ("Cluster-IP", "string", 0), ("External-IP", "string", 0),
-            ("Port(s)", "string", 0), AGE, ("Selector", "string", 1),
+            NAME,
+            ("Type", "string", 0),
+            ("Cluster-IP", "string", 0),
+            ("External-IP", "string", 0),
+            ("Port(s)", "string", 0),
+            AGE,
+            ("Selector", "string", 1),
         ],
         ("", "endpoints") => &[NAME, ("Endpoints", "string", 0), AGE],
         ("", "events") => &[
-            ("Last Seen", "string", 0), ("Type", "string", 0), ("Reason", "string", 0), ("Object", "string", 0),
-            ("Subobject", "string", 1), ("Source", "string", 1), ("Message", "string", 0),
-            ("First Seen", "string", 1), ("Count", "string", 1), ("Name", "string", 1),
+            ("Last Seen", "string", 0),
+            ("Type", "string", 0),
+            ("Reason", "string", 0),
+            ("Object", "string", 0),
+            ("Subobject", "string", 1),
+            ("Source", "string", 1),
+            ("Message", "string", 0),
+            ("First Seen", "string", 1),
+            ("Count", "string", 1),
+            ("Name", "string", 1),
         ],
         ("apps", "deployments") => {
             return [
-                &[NAME, ("Ready", "string", 0), ("Up-to-date", "string", 0), ("Available", "string", 0), AGE][..],
+                &[
+                    NAME,
+                    ("Ready", "string", 0),
+                    ("Up-to-date", "string", 0),
+                    ("Available", "string", 0),
+                    AGE,
+                ][..],
                 &WORKLOAD_TAIL[..],
             ]
             .concat();
@@ -48,8 +80,14 @@ pub(super) fn columns(kind: &ResourceType) -> Vec<Column> {
         ("apps", "daemonsets") => {
             return [
                 &[
-                    NAME, ("Desired", "integer", 0), ("Current", "integer", 0), ("Ready", "integer", 0),
-                    ("Up-to-date", "integer", 0), ("Available", "integer", 0), ("Node Selector", "string", 0), AGE,
+                    NAME,
+                    ("Desired", "integer", 0),
+                    ("Current", "integer", 0),
+                    ("Ready", "integer", 0),
+                    ("Up-to-date", "integer", 0),
+                    ("Available", "integer", 0),
+                    ("Node Selector", "string", 0),
+                    AGE,
                 ][..],
                 &WORKLOAD_TAIL[..],
             ]
@@ -57,7 +95,13 @@ pub(super) fn columns(kind: &ResourceType) -> Vec<Column> {
         }
         ("apps", "replicasets") => {
             return [
-                &[NAME, ("Desired", "integer", 0), ("Current", "integer", 0), ("Ready", "integer", 0), AGE][..],
+                &[
+                    NAME,
+                    ("Desired", "integer", 0),
+                    ("Current", "integer", 0),
+                    ("Ready", "integer", 0),
+                    AGE,
+                ][..],
                 &WORKLOAD_TAIL[..],
             ]
             .concat();
@@ -67,16 +111,30 @@ pub(super) fn columns(kind: &ResourceType) -> Vec<Column> {
         }
         ("batch", "jobs") => {
             return [
-                &[NAME, ("Status", "string", 0), ("Completions", "string", 0), ("Duration", "string", 0), AGE][..],
+                &[
+                    NAME,
+                    ("Status", "string", 0),
+                    ("Completions", "string", 0),
+                    ("Duration", "string", 0),
+                    AGE,
+                ][..],
                 &WORKLOAD_TAIL[..],
             ]
             .concat();
         }
         ("apiextensions.k8s.io", _) => &[
-            NAME, ("Scope", "string", 0), ("Versions", "string", 0), ("Created At", "date", 0), ("Group", "string", 1),
-            ("Kind", "string", 1), ("ShortNames", "string", 1), ("Established", "boolean", 1),
+            NAME,
+            ("Scope", "string", 0),
+            ("Versions", "string", 0),
+            ("Created At", "date", 0),
+            ("Group", "string", 1),
+            ("Kind", "string", 1),
+            ("ShortNames", "string", 1),
+            ("Established", "boolean", 1),
         ],
-        ("rbac.authorization.k8s.io", "clusterroles" | "roles") => &[NAME, ("Created At", "date", 0)],
+        ("rbac.authorization.k8s.io", "clusterroles" | "roles") => {
+            &[NAME, ("Created At", "date", 0)]
+        }
         ("rbac.authorization.k8s.io", _) => &[NAME, ("Role", "string", 0), AGE],
         ("coordination.k8s.io", _) => &[NAME, ("Holder", "string", 0), AGE],
         _ => &[NAME, AGE],
@@ -92,7 +150,9 @@ pub(super) fn cells(kind: &ResourceType, object: &Value) -> Vec<Value> {
         ("", "nodes") => node(object, age),
         ("", "pods") => pod(object, age),
         ("", "namespaces") => vec![named, json!(text(object, "/status/phase")), age],
-        ("", "secrets") => vec![named, json!(text(object, "/type")), json!(size(object, "/data")), age],
+        ("", "secrets") => {
+            vec![named, json!(text(object, "/type")), json!(size(object, "/data")), age]
+        }
         ("", "configmaps") => {
             vec![named, json!(size(object, "/data") + size(object, "/binaryData")), age]
         }
@@ -103,15 +163,21 @@ pub(super) fn cells(kind: &ResourceType, object: &Value) -> Vec<Value> {
         ("apps", "daemonsets") => daemonset(object, age),
         ("apps", "replicasets") => {
             let mut all = vec![
-                named, json!(number(object, "/spec/replicas")), json!(number(object, "/status/replicas")),
-                json!(number(object, "/status/readyReplicas")), age,
+                named,
+                json!(number(object, "/spec/replicas")),
+                json!(number(object, "/status/replicas")),
+                json!(number(object, "/status/readyReplicas")),
+                age,
             ];
             all.extend(workload_tail(object));
             all
         }
         ("apps", "statefulsets") => {
-            let ready =
-                format!("{}/{}", number(object, "/status/readyReplicas"), number(object, "/spec/replicas"));
+            let ready = format!(
+                "{}/{}",
+                number(object, "/status/readyReplicas"),
+                number(object, "/spec/replicas")
+            );
             let mut all = vec![named, json!(ready), age];
             all.extend(workload_tail(object).into_iter().take(2));
             all
@@ -122,7 +188,8 @@ pub(super) fn cells(kind: &ResourceType, object: &Value) -> Vec<Value> {
             vec![named, at(object, "/metadata/creationTimestamp").clone()]
         }
         ("rbac.authorization.k8s.io", _) => {
-            let role = format!("{}/{}", text(object, "/roleRef/kind"), text(object, "/roleRef/name"));
+            let role =
+                format!("{}/{}", text(object, "/roleRef/kind"), text(object, "/roleRef/name"));
             vec![named, json!(role), age]
         }
         ("coordination.k8s.io", _) => vec![named, json!(text(object, "/spec/holderIdentity")), age],
@@ -158,8 +225,14 @@ fn node(object: &Value, age: Value) -> Vec<Value> {
     };
     let info = at(object, "/status/nodeInfo");
     vec![
-        json!(name(object)), json!(status), or_none(&roles.join(",")), age, json!(text(info, "/kubeletVersion")),
-        address("InternalIP"), address("ExternalIP"), json!(text(info, "/osImage")),
+        json!(name(object)),
+        json!(status),
+        or_none(&roles.join(",")),
+        age,
+        json!(text(info, "/kubeletVersion")),
+        address("InternalIP"),
+        address("ExternalIP"),
+        json!(text(info, "/osImage")),
         json!(format!("{} ({})", text(info, "/kernelVersion"), text(info, "/architecture"))),
         json!(text(info, "/containerRuntimeVersion")),
     ]
@@ -172,7 +245,8 @@ fn pod_status(object: &Value) -> String {
         given => given.to_owned(),
     };
     for container in list(object, "/status/containerStatuses").iter().rev() {
-        let (waiting, ended) = (at(container, "/state/waiting"), at(container, "/state/terminated"));
+        let (waiting, ended) =
+            (at(container, "/state/waiting"), at(container, "/state/terminated"));
         if !text(waiting, "/reason").is_empty() {
             text(waiting, "/reason").clone_into(&mut reason);
         } else if !text(ended, "/reason").is_empty() {
@@ -223,7 +297,11 @@ fn pairs(labels: Option<&serde_json::Map<String, Value>>) -> String {
 fn workload_tail(object: &Value) -> [Value; 3] {
     let containers = list(object, "/spec/template/spec/containers");
     let each = |key: &str| containers.iter().map(|c| text(c, key)).collect::<Vec<_>>().join(",");
-    [json!(each("/name")), json!(each("/image")), json!(pairs(map(object, "/spec/selector/matchLabels")))]
+    [
+        json!(each("/name")),
+        json!(each("/image")),
+        json!(pairs(map(object, "/spec/selector/matchLabels"))),
+    ]
 }
 
 fn deployment(object: &Value, age: Value) -> Vec<Value> {
@@ -241,7 +319,13 @@ fn deployment(object: &Value, age: Value) -> Vec<Value> {
 
 fn daemonset(object: &Value, age: Value) -> Vec<Value> {
     let mut all = vec![json!(name(object))];
-    for key in ["desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable"] {
+    for key in [
+        "desiredNumberScheduled",
+        "currentNumberScheduled",
+        "numberReady",
+        "updatedNumberScheduled",
+        "numberAvailable",
+    ] {
         all.push(json!(number(object, &format!("/status/{key}"))));
     }
     all.push(json!(pairs(map(object, "/spec/template/spec/nodeSelector"))));
@@ -260,9 +344,11 @@ fn job(object: &Value, age: Value) -> Vec<Value> {
     } else {
         "Running"
     };
-    let done = format!("{}/{}", number(object, "/status/succeeded"), number(object, "/spec/completions"));
+    let done =
+        format!("{}/{}", number(object, "/status/succeeded"), number(object, "/spec/completions"));
     let took = parse_stamp(text(object, "/status/startTime")).map_or(String::new(), |start| {
-        let end = parse_stamp(text(object, "/status/completionTime")).unwrap_or_else(time::OffsetDateTime::now_utc);
+        let end = parse_stamp(text(object, "/status/completionTime"))
+            .unwrap_or_else(time::OffsetDateTime::now_utc);
         human((end - start).whole_seconds())
     });
     let mut all = vec![json!(name(object)), json!(status), json!(done), json!(took), age];
@@ -288,8 +374,13 @@ fn service(object: &Value, age: Value) -> Vec<Value> {
         })
         .collect();
     vec![
-        json!(name(object)), json!(kind), or_none(text(object, "/spec/clusterIP")), json!(external),
-        or_none(&ports.join(",")), age, json!(pairs(map(object, "/spec/selector"))),
+        json!(name(object)),
+        json!(kind),
+        or_none(text(object, "/spec/clusterIP")),
+        json!(external),
+        or_none(&ports.join(",")),
+        age,
+        json!(pairs(map(object, "/spec/selector"))),
     ]
 }
 
@@ -309,10 +400,16 @@ fn event(object: &Value) -> Vec<Value> {
     let about = at(object, "/involvedObject");
     let thing = format!("{}/{}", text(about, "/kind").to_lowercase(), text(about, "/name"));
     vec![
-        json!(since(text(object, "/lastTimestamp"))), json!(text(object, "/type")), json!(text(object, "/reason")),
-        json!(thing), json!(text(about, "/fieldPath")), json!(text(object, "/source/component")),
-        json!(text(object, "/message")), json!(since(text(object, "/firstTimestamp"))),
-        json!(number(object, "/count")), json!(name(object)),
+        json!(since(text(object, "/lastTimestamp"))),
+        json!(text(object, "/type")),
+        json!(text(object, "/reason")),
+        json!(thing),
+        json!(text(about, "/fieldPath")),
+        json!(text(object, "/source/component")),
+        json!(text(object, "/message")),
+        json!(since(text(object, "/firstTimestamp"))),
+        json!(number(object, "/count")),
+        json!(name(object)),
     ]
 }
 
@@ -325,10 +422,16 @@ fn crd(object: &Value) -> Vec<Value> {
             format!("{}{stored}", text(v, "/name"))
         })
         .collect();
-    let short: Vec<&str> = list(object, "/spec/names/shortNames").iter().filter_map(Value::as_str).collect();
+    let short: Vec<&str> =
+        list(object, "/spec/names/shortNames").iter().filter_map(Value::as_str).collect();
     vec![
-        json!(name(object)), json!(text(object, "/spec/scope")), json!(versions.join(",")),
-        at(object, "/metadata/creationTimestamp").clone(), json!(text(object, "/spec/group")),
-        json!(text(object, "/spec/names/kind")), or_none(&short.join(",")), json!(is_true(object, "Established")),
+        json!(name(object)),
+        json!(text(object, "/spec/scope")),
+        json!(versions.join(",")),
+        at(object, "/metadata/creationTimestamp").clone(),
+        json!(text(object, "/spec/group")),
+        json!(text(object, "/spec/names/kind")),
+        or_none(&short.join(",")),
+        json!(is_true(object, "Established")),
     ]
 }

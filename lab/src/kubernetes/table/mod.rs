@@ -70,7 +70,9 @@ fn custom_columns(version: &Value) -> Value {
 fn printer_columns(version: &Value) -> Vec<Value> {
     let given = list(version, "/additionalPrinterColumns");
     if given.is_empty() {
-        return vec![json!({ "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp" })];
+        return vec![
+            json!({ "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp" }),
+        ];
     }
     given.to_vec()
 }

@@ -13,7 +13,7 @@ use crate::{
     address::Addresses,
     clock::Clock,
     git::Repository,
-    kubernetes::{ApiPki, ApiServer, Cluster, Kubernetes, Kubelet, NodeFacts},
+    kubernetes::{ApiPki, ApiServer, Cluster, Kubelet, Kubernetes, NodeFacts},
     pki::Pki,
     store::Store,
     world::{Calls, Shared, World},
@@ -49,7 +49,8 @@ impl Authority {
     /// A client's certificate and key.
     pub(super) fn client(&self, user: &str, group: Option<&str>) -> (String, String) {
         let issuer =
-            Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(&self.key).unwrap()).unwrap();
+            Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(&self.key).unwrap())
+                .unwrap();
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, user);
         if let Some(group) = group {
@@ -61,10 +62,16 @@ impl Authority {
     }
 }
 
-fn world(folder: &std::path::Path, tree: BTreeMap<String, Vec<u8>>, speed: f64) -> (World, TcpListener) {
+fn world(
+    folder: &std::path::Path,
+    tree: BTreeMap<String, Vec<u8>>,
+    speed: f64,
+) -> (World, TcpListener) {
     let (octet, guard) = (3..=250)
         .rev()
-        .find_map(|octet| TcpListener::bind(Addresses::new(octet).control()).ok().map(|g| (octet, g)))
+        .find_map(|octet| {
+            TcpListener::bind(Addresses::new(octet).control()).ok().map(|g| (octet, g))
+        })
         .expect("an octet is free");
     let world = World::new(Shared {
         pki: Pki::open(folder).unwrap(),

@@ -319,9 +319,11 @@ fn unmet(live: &Live) -> Vec<(&'static str, String)> {
     if !problems.is_empty() {
         unmet.push(("services", problems.join(", ")));
     }
-    if live.config.is_some() && !live.has(Part::Kubelet) {
-        let name = &live.hostname;
+    let name = &live.hostname;
+    if !live.has(Part::Node) {
         unmet.push(("nodeReady", format!("node \"{name}\" status is not available yet")));
+    } else if !live.has(Part::NodeReady) {
+        unmet.push(("nodeReady", format!("node \"{name}\" is not ready")));
     }
     unmet
 }
