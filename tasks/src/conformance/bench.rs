@@ -1,6 +1,8 @@
 //! One prepared world, and a fresh copy of it for every variant.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -14,6 +16,8 @@ const FIRST: u8 = 60;
 const OCTETS: u8 = 180;
 /// How often another lab on our addresses is waited for.
 const PATIENCE: usize = 600;
+/// How much of a file is copied at a time.
+const CHUNK: usize = 1 << 16;
 /// Seconds of the world in a real one: what takes minutes there is over at once.
 const SPEED: f64 = 2000.0;
 
@@ -24,6 +28,8 @@ pub(crate) struct Laboratory {
     lab: Lab,
     dir: PathBuf,
     seen: usize,
+    /// A copy goes with its world; declared last, since the lab must have ended before.
+    _copy: Option<TempDir>,
 }
 
 /// A call that a kind made.
@@ -102,8 +108,6 @@ pub(super) struct Bench {
     octet: u8,
     /// What the preparation returned.
     pub(super) params: Value,
-    copies: TempDir,
-    copied: AtomicU8,
 }
 
 impl Bench {
@@ -117,33 +121,49 @@ impl Bench {
         let world = start(template.path(), octet, &tree);
         let params = prepare(&world).await;
         drop(world);
-        let copies = tempfile::tempdir().expect("a temporary folder");
-        Self { template, tree, octet, params, copies, copied: AtomicU8::new(0) }
+        Self { template, tree, octet, params }
     }
 
     /// A fresh copy, running.
     pub(super) fn world(&self) -> Laboratory {
-        let number = self.copied.fetch_add(1, Ordering::Relaxed);
-        let dir = self.copies.path().join(number.to_string());
-        if dir.exists() {
-            std::fs::remove_dir_all(&dir).expect("an old copy can be removed");
-        }
-        copy(self.template.path(), &dir);
-        start(&dir, self.octet, &self.tree)
+        let copy = tempfile::tempdir().expect("a temporary folder");
+        copy_folder(self.template.path(), copy.path());
+        let world = start(copy.path(), self.octet, &self.tree);
+        Laboratory { _copy: Some(copy), ..world }
     }
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder for the copy");
-    for entry in std::fs::read_dir(from).expect("the template can be read") {
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder for the copy");
+    for entry in fs::read_dir(from).expect("the template can be read") {
         let entry = entry.expect("an entry of the template");
         let target = to.join(entry.file_name());
         if entry.file_type().expect("its type").is_dir() {
-            copy(&entry.path(), &target);
+            copy_folder(&entry.path(), &target);
         } else {
-            std::fs::copy(entry.path(), target).expect("a file of the template can be copied");
+            copy_file(&entry.path(), &target).expect("a file of the template can be copied");
         }
     }
+}
+
+/// Copies a file and leaves its holes out: the disks of machines are nearly nothing else.
+fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut source = File::open(from)?;
+    let mut target = File::create(to)?;
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let length = source.read(&mut chunk)?;
+        if length == 0 {
+            break;
+        }
+        if chunk[..length].iter().all(|byte| *byte == 0) {
+            target.seek(SeekFrom::Current(i64::try_from(length).expect("a chunk is small")))?;
+        } else {
+            target.write_all(&chunk[..length])?;
+        }
+    }
+    target.set_len(source.metadata()?.len())?;
+    fs::set_permissions(to, source.metadata()?.permissions())
 }
 
 fn start(dir: &Path, octet: u8, tree: &BTreeMap<String, Vec<u8>>) -> Laboratory {
@@ -155,7 +175,7 @@ fn start(dir: &Path, octet: u8, tree: &BTreeMap<String, Vec<u8>>) -> Laboratory 
         match Lab::start(options.clone()) {
             Ok(lab) => {
                 let seen = lab.calls().len();
-                return Laboratory { lab, dir: dir.to_owned(), seen };
+                return Laboratory { lab, dir: dir.to_owned(), seen, _copy: None };
             }
             // Another process' tests use the same addresses for a moment.
             Err(flow_lab::Error::Listen { .. }) => wait(),
