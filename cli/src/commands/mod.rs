@@ -1,6 +1,7 @@
 //! One command each: resolve, call, render.
 
 mod explain;
+mod graph;
 mod lab;
 mod run;
 mod validate;
@@ -14,13 +15,13 @@ pub(crate) async fn dispatch(args: Args) -> Exit {
     let Args { global, command } = args;
     let terminal = Terminal::detect(global.json);
     let done = match command {
+        Command::Graph(args) => graph::graph(terminal, &global, &args),
         Command::Explain(explain) => explain::explain(terminal, &explain),
         Command::Lab(lab) => lab::lab(terminal, &global, lab).await,
         Command::Run(run) => run::run(terminal, &global, &run).await,
         Command::Validate(workflow) => validate::validate(terminal, &global, &workflow),
         Command::Resume(_)
         | Command::Plan(_)
-        | Command::Graph(_)
         | Command::Status(_)
         | Command::Runs
         | Command::Logs(_)

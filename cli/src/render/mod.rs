@@ -1,5 +1,6 @@
 //! Values to lines: pure, and held by tests.
 
+pub(crate) mod graph;
 pub(crate) mod names;
 pub(crate) mod plan;
 pub(crate) mod report;
