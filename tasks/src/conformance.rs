@@ -7,8 +7,8 @@
 //! #[tokio::test]
 //! async fn conforms_to_the_contract() {
 //!     conforms(&Case::new(CreateVm), async |world| {
-//!         let token = made_token(world).await; // what an earlier kind made
-//!         json!({ "api": world.https(10, 8006), "call": "0.5s", … })
+//!         let token = world.make(ProxmoxToken, &json!({ … })).await;
+//!         json!({ "token": token.secret("token"), "call": "0.5s", … })
 //!     })
 //!     .await;
 //! }
@@ -20,7 +20,7 @@ mod trial;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use flow_engine::{AnyKind, Effect, Retry};
+use flow_engine::{AnyKind, Effect, Retry, Secrets};
 use flow_lab::Count;
 use serde_json::Value;
 
@@ -30,12 +30,46 @@ use trial::{Reached, Trial};
 
 /// How often a kind may be tried after a fault until it must have reached its goal.
 const ATTEMPTS: usize = 4;
+/// How long an earlier kind may take.
+const PREPARATION: Duration = Duration::from_secs(30);
 /// What can happen to any call.
 const FAULTS: [&str; 4] = ["5xx", "reset", "hang", "malformed"];
 /// What can happen to a call that changes something, on top.
 const LOST: &str = "reply-lost";
 /// Verbs that must not happen twice to one object.
 const MAKING: [&str; 2] = ["create", "Bootstrap"];
+
+/// What an earlier kind made for the one that is tried.
+pub(crate) struct Made {
+    /// Its outputs.
+    pub(crate) outputs: Value,
+    /// Its secrets.
+    pub(crate) secrets: Secrets,
+}
+
+impl Made {
+    /// An output, as the params of later kinds take it.
+    pub(crate) fn output(&self, name: &str) -> Value {
+        self.outputs.get(name).cloned().unwrap_or_else(|| panic!("no output `{name}`"))
+    }
+
+    /// A secret, as the params of later kinds take it.
+    pub(crate) fn secret(&self, name: &str) -> Value {
+        let secret = self.secrets.get(name).unwrap_or_else(|| panic!("no secret `{name}`"));
+        secret.reveal().clone()
+    }
+}
+
+impl Laboratory {
+    /// Runs an earlier kind to its goal, for `prepare`.
+    pub(crate) async fn make(&self, kind: impl AnyKind, params: &Value) -> Made {
+        let name = kind.name();
+        let reached = Trial::new(&kind, self, params).attempt(PREPARATION).await;
+        let Reached { outputs, secrets, .. } =
+            reached.unwrap_or_else(|failure| panic!("{name} prepares the world: {failure:?}"));
+        Made { outputs, secrets }
+    }
+}
 
 /// A kind, and how it is to be tried.
 pub(crate) struct Case {
@@ -140,7 +174,8 @@ struct Sound {
 
 async fn gate_passes(case: &Case, bench: &Bench) -> Sound {
     let world = bench.world();
-    let trial = Trial::new(&*case.kind, &world, bench);
+    let trial = Trial::new(&*case.kind, &world, &bench.params);
+    trial.awake(&world, case.limit).await;
     let before = world.counts();
     let reached = trial.attempt(case.limit).await.expect("a gate passes in its prepared world");
     assert_eq!(world.counts(), before, "a gate changes nothing");
@@ -150,7 +185,8 @@ async fn gate_passes(case: &Case, bench: &Bench) -> Sound {
 
 async fn makes(case: &Case, bench: &Bench) -> Sound {
     let world = bench.world();
-    let trial = Trial::new(&*case.kind, &world, bench);
+    let trial = Trial::new(&*case.kind, &world, &bench.params);
+    trial.awake(&world, case.limit).await;
     let before = world.counts();
     let fresh = trial.probe().await.expect("a probe of the prepared world answers");
     assert_eq!(trial::fresh(&fresh), Some(case.fresh), "of the prepared world a probe says this");
@@ -238,7 +274,8 @@ async fn survives(case: &Case, bench: &Bench, sound: &Sound, variant: &Variant) 
     let Variant { faults, effect, call } = variant;
     let what = format!("{}: {effect} on {call}", case.kind.name());
     let world = bench.world();
-    let trial = Trial::new(&*case.kind, &world, bench);
+    let trial = Trial::new(&*case.kind, &world, &bench.params);
+    trial.awake(&world, case.limit).await;
     faults.iter().for_each(|fault| world.fault(fault));
     for attempt in 1..=ATTEMPTS {
         match trial.attempt(case.limit).await {

@@ -45,23 +45,22 @@ pub(crate) fn trusting(pem: &str) -> Result<ClientConfig, BadAuthority> {
         .with_no_client_auth())
 }
 
-/// A client configuration that trusts the authorities of this machine, and these PEM texts.
+/// A client configuration that trusts the authorities of this machine, and those of PEM texts.
 ///
 /// # Errors
 ///
-/// A text holds no usable authority.
+/// A text holds no usable authority, or the machine's own cannot be used.
 pub(crate) fn public(extra: &[String]) -> Result<ClientConfig, BadAuthority> {
-    let mut roots = RootCertStore::empty();
-    // A machine without a usable list of authorities trusts the given ones only.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = Vec::new();
     for pem in extra {
-        for certificate in certificates(pem)? {
-            roots.add(certificate).map_err(|_| BadAuthority)?;
-        }
+        roots.extend(certificates(pem)?);
     }
+    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(roots, provider())
+        .map_err(|_| BadAuthority)?;
     Ok(ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|_| BadAuthority)?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth())
 }

@@ -103,7 +103,8 @@ impl Build<'_> {
 
 fn task(draft: &Draft<'_>) -> Task {
     let syntax = &draft.syntax;
-    let kind = syntax.kind.clone().expect("a task of an unknown kind has a finding");
+    let used = syntax.kind.as_ref().expect("a task of an unknown kind has a finding");
+    let kind = Arc::clone(&used.kind);
     let settle = kind.settle();
     Task {
         name: syntax.name.to_owned(),

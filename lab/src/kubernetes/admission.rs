@@ -56,6 +56,9 @@ pub(crate) fn suffix() -> String {
 
 /// A new object as it is stored: completed, defaulted, checked.
 pub(crate) fn admit_new(kind: &ResourceType, object: &mut Value) -> Result<Vec<String>, Refusal> {
+    if kind.status && kind.custom.is_some() {
+        drop(object.as_object_mut().and_then(|o| o.remove("status")));
+    }
     let unknown = prepare(kind, object)?;
     let metadata = child(object, "metadata");
     for key in [
@@ -73,12 +76,8 @@ pub(crate) fn admit_new(kind: &ResourceType, object: &mut Value) -> Result<Vec<S
     if has_generation(kind) {
         metadata.insert("generation".to_owned(), json!(1));
     }
-    if kind.status && kind.plural != "namespaces" {
-        if kind.custom.is_some() {
-            drop(object.as_object_mut().and_then(|o| o.remove("status")));
-        } else {
-            object["status"] = defaults::first_status(kind);
-        }
+    if kind.status && kind.custom.is_none() && kind.plural != "namespaces" {
+        object["status"] = defaults::first_status(kind);
     }
     defaults::fill_new(kind, object);
     let causes = validation::check(kind, object);

@@ -126,6 +126,15 @@ impl View for Objects {
     }
 }
 
+/// A place in a transaction.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    undo: usize,
+    events: usize,
+    counts: usize,
+    revision: u64,
+}
+
 /// A transaction. Dropped without [`Tx::commit`] it changes nothing.
 #[derive(Debug)]
 pub(crate) struct Tx<'a> {
@@ -140,6 +149,26 @@ impl Tx<'_> {
     /// The revision of the last change, this transaction's included.
     pub(crate) fn revision(&self) -> u64 {
         self.objects.revision
+    }
+
+    /// Where the transaction stands, for [`Tx::back_to`].
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            undo: self.undo.len(),
+            events: self.events.len(),
+            counts: self.counts.len(),
+            revision: self.revision(),
+        }
+    }
+
+    /// Takes back everything since a mark of this transaction.
+    pub(crate) fn back_to(&mut self, mark: &Mark) {
+        for (resource, place, before) in self.undo.drain(mark.undo..).rev() {
+            restore(self.objects, resource, place, before);
+        }
+        self.events.truncate(mark.events);
+        self.counts.truncate(mark.counts);
+        self.objects.revision = mark.revision;
     }
 
     /// Every resource that has objects.
@@ -271,14 +300,18 @@ impl Drop for Tx<'_> {
             return;
         }
         for (resource, place, before) in self.undo.drain(..).rev() {
-            let table = self.objects.tables.entry(resource).or_default();
-            match before {
-                Some(object) => table.insert(place, object),
-                None => table.remove(&place),
-            };
+            restore(self.objects, resource, place, before);
         }
         self.objects.revision = self.started;
     }
+}
+
+fn restore(objects: &mut Objects, resource: String, place: Place, before: Option<Arc<Value>>) {
+    let table = objects.tables.entry(resource).or_default();
+    match before {
+        Some(object) => table.insert(place, object),
+        None => table.remove(&place),
+    };
 }
 
 impl View for Tx<'_> {

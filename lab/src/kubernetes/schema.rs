@@ -7,8 +7,19 @@ use super::{
     refusal::Cause,
 };
 
-/// The one pattern that the lab understands: durations as Flux writes them.
+/// Durations as Flux writes them.
 const DURATION: &str = "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$";
+/// URLs of git repositories as Flux takes them.
+const GIT_URL: &str = "^(http|https|ssh)://.*$";
+
+/// Whether a text matches a pattern; those that the lab does not know match everything.
+fn matches(text: &str, pattern: &str) -> bool {
+    match pattern {
+        DURATION => duration(text).is_some(),
+        GIT_URL => ["http://", "https://", "ssh://"].iter().any(|scheme| text.starts_with(scheme)),
+        _ => true,
+    }
+}
 
 /// Fills in the defaults.
 pub(crate) fn default(value: &mut Value, schema: &Value) {
@@ -231,11 +242,12 @@ fn check_scalar(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Caus
             &format!("{path} in body should be at least {least} chars long"),
         ));
     }
-    if text(schema, "/pattern") == DURATION && duration(held).is_none() {
+    let pattern = text(schema, "/pattern");
+    if !matches(held, pattern) {
         causes.push(Cause::invalid(
             path,
             value,
-            &format!("{path} in body should match '{DURATION}'"),
+            &format!("{path} in body should match '{pattern}'"),
         ));
     }
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use flow_engine::cx::{CxParts, MemoryNotebook, Notebook as _};
 use flow_engine::{
     AnyKind, AnyVerdict, Attempt, Cx, Effect, Failure, InstanceName, Mark, Presence, Retry, RunId,
-    Seq, SiteContext, Stop,
+    Secrets, Seq, SiteContext, Stop,
 };
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Fresh;
-use super::bench::{Bench, Laboratory};
+use super::bench::Laboratory;
 
 /// The pause between two looks while settling.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -30,6 +30,7 @@ pub(super) struct Trial<'a> {
 #[derive(Debug)]
 pub(super) struct Reached {
     pub(super) outputs: Value,
+    pub(super) secrets: Secrets,
     pub(super) handle: Option<Value>,
     ours: bool,
 }
@@ -43,11 +44,15 @@ pub(super) fn fresh(verdict: &AnyVerdict) -> Option<Fresh> {
     }
 }
 
+fn is_satisfied(verdict: &AnyVerdict) -> bool {
+    matches!(verdict, AnyVerdict::Satisfied { .. })
+}
+
 impl<'a> Trial<'a> {
-    pub(super) fn new(kind: &'a dyn AnyKind, world: &Laboratory, bench: &'a Bench) -> Self {
+    pub(super) fn new(kind: &'a dyn AnyKind, world: &Laboratory, params: &'a Value) -> Self {
         Self {
             kind,
-            params: &bench.params,
+            params,
             notebook: Arc::new(MemoryNotebook::default()),
             site: Arc::new(site(world)),
         }
@@ -71,6 +76,18 @@ impl<'a> Trial<'a> {
 
     pub(super) async fn probe(&self) -> Result<AnyVerdict, Failure> {
         self.kind.probe(&self.cx(None), self.params).await
+    }
+
+    /// Waits until machines that boot with the world are past what is only underway.
+    ///
+    /// What is called meanwhile does not count.
+    pub(super) async fn awake(&self, world: &Laboratory, limit: Duration) {
+        let end = Instant::now() + limit;
+        while !matches!(self.probe().await, Ok(verdict) if fresh(&verdict).is_some() || is_satisfied(&verdict)) {
+            assert!(Instant::now() < end, "the prepared world does not wake up within {limit:?}");
+            sleep(PAUSE).await;
+        }
+        world.forget();
     }
 
     pub(super) async fn apply(&self, limit: Duration) -> Result<(), Failure> {
@@ -102,13 +119,13 @@ impl<'a> Trial<'a> {
         while Instant::now() < end {
             match self.probe().await {
                 Ok(AnyVerdict::Satisfied { outputs, secrets, mark }) => {
-                    for (name, value) in secrets {
-                        self.notebook.keep(&name, value).await?;
+                    for (name, value) in &secrets {
+                        self.notebook.keep(name, value.clone()).await?;
                     }
-                    return Ok(reached(outputs, mark));
+                    return Ok(reached(outputs, secrets, mark));
                 }
                 Ok(AnyVerdict::Absent(_)) if self.effect() == Effect::Action => {
-                    return Ok(reached(Value::Null, Mark::Nowhere));
+                    return Ok(reached(Value::Null, Secrets::new(), Mark::Nowhere));
                 }
                 Ok(other) => last.message = format!("still {other:?}"),
                 Err(failure) if failure.retry == Retry::Backoff => last = failure,
@@ -145,12 +162,13 @@ impl<'a> Trial<'a> {
     }
 }
 
-fn reached(outputs: Value, mark: Mark<Value>) -> Reached {
-    match mark {
-        Mark::Ours(handle) => Reached { outputs, handle: Some(handle), ours: true },
-        Mark::Missing(handle) => Reached { outputs, handle: Some(handle), ours: false },
-        Mark::Nowhere => Reached { outputs, handle: None, ours: false },
-    }
+fn reached(outputs: Value, secrets: Secrets, mark: Mark<Value>) -> Reached {
+    let (handle, ours) = match mark {
+        Mark::Ours(handle) => (Some(handle), true),
+        Mark::Missing(handle) => (Some(handle), false),
+        Mark::Nowhere => (None, false),
+    };
+    Reached { outputs, secrets, handle, ours }
 }
 
 fn site(world: &Laboratory) -> SiteContext {

@@ -355,3 +355,14 @@ async fn downloads(client: &Client, host: &str, name: &str) -> Result<bool, ApiE
     let id = |row: &serde_json::Value| row.get("id").and_then(text).unwrap_or_default();
     Ok(rows.iter().any(|row| row.get("endtime").is_none() && id(row).contains(name)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn conforms_to_the_contract() {
+        use crate::conformance::{Case, conforms};
+        conforms(&Case::new(BakeImage), async |world| crate::image::planned::image(world).await).await;
+    }
+}

@@ -4,6 +4,8 @@ mod bake_image;
 mod document;
 mod factory;
 mod network;
+#[cfg(test)]
+pub(crate) mod planned;
 mod schematic;
 
 use flow_engine::Registry;

@@ -122,3 +122,14 @@ impl Kind for Schematic {
         match *handle {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn conforms_to_the_contract() {
+        use crate::conformance::{Case, conforms};
+        conforms(&Case::new(Schematic), async |world| crate::image::planned::schematic(world)).await;
+    }
+}

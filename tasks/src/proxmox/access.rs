@@ -369,4 +369,10 @@ mod tests {
         assert!(!grants(&row, "/", "flow@pve", "flow-a"));
         assert!(!grants(&row, "/vms", "csi@pve", "flow-a"));
     }
+
+    #[tokio::test]
+    async fn conforms_to_the_contract() {
+        use crate::conformance::{Case, conforms};
+        conforms(&Case::new(ProxmoxAccess), async |world| super::super::planned::access(world).await).await;
+    }
 }

@@ -354,4 +354,10 @@ mod tests {
             Some("atlas has 4 GiB of memory, 8 GiB are planned")
         );
     }
+
+    #[tokio::test]
+    async fn conforms_to_the_contract() {
+        use crate::conformance::{Case, conforms};
+        conforms(&Case::new(CheckProxmox), async |world| super::super::planned::check(world)).await;
+    }
 }

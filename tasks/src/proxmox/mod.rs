@@ -11,6 +11,8 @@ mod door;
 mod lenient;
 mod mark;
 mod node;
+#[cfg(test)]
+pub(crate) mod planned;
 mod privileges;
 mod proxmox_token;
 mod size;

@@ -385,3 +385,14 @@ async fn correct(admin: &Client, params: &Params, token: &Value) -> Result<(), E
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn conforms_to_the_contract() {
+        use crate::conformance::{Case, conforms};
+        conforms(&Case::new(ProxmoxToken), async |world| super::super::planned::token(world).await).await;
+    }
+}

@@ -183,3 +183,14 @@ impl Kind for StartVm {
         match *handle {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn conforms_to_the_contract() {
+        use crate::conformance::{Case, conforms};
+        conforms(&Case::new(StartVm), async |world| super::super::planned::started(world).await).await;
+    }
+}

@@ -33,3 +33,6 @@ pub(crate) fn register(registry: Registry) -> Registry {
         .with(render_config::RenderConfig)
         .with(talos_secrets::TalosSecrets)
 }
+
+#[cfg(test)]
+mod tests;

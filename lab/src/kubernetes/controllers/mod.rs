@@ -103,14 +103,14 @@ impl Turn<'_, '_> {
 pub(super) async fn run(cluster: Arc<Cluster>) {
     let mut changes = cluster.changes();
     let mut timers = Timers::new(cluster.world().clock());
-    let flux = Flux::default();
+    let mut flux = Flux::default();
     loop {
         changes.mark_unchanged();
         let kubelets = cluster.kubelets();
         let done = cluster.write(false, |tx| {
             turn(
                 &mut Turn { tx, timers: &mut timers, kubelets: &kubelets, cluster: &cluster },
-                &flux,
+                &mut flux,
             );
             Ok::<_, Refusal>(())
         });
@@ -128,7 +128,7 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
     }
 }
 
-fn turn(turn: &mut Turn<'_, '_>, flux: &Flux) {
+fn turn(turn: &mut Turn<'_, '_>, flux: &mut Flux) {
     turn.timers.begin();
     for _ in 0..ROUNDS {
         let before = turn.tx.revision();

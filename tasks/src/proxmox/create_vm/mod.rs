@@ -288,3 +288,14 @@ impl Kind for CreateVm {
         remove::destroy(&handle.door.open(cx).await?, handle).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn conforms_to_the_contract() {
+        use crate::conformance::{Case, conforms};
+        conforms(&Case::new(CreateVm), async |world| super::super::planned::vm(world).await).await;
+    }
+}
