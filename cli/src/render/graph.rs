@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use flow_engine::Instance;
 use flow_engine::ledger::{Ledger, Row};
-use flow_engine::rank;
+use flow_engine::rank::{self, Expect};
 use flow_engine::workflow::Workflow;
 
 pub(crate) use dot::dot;
@@ -43,10 +43,10 @@ pub(crate) struct Picture<'a> {
 impl<'a> Picture<'a> {
     /// The picture of a workflow; learned durations count only where all are known.
     pub(crate) fn new(workflow: &'a Workflow, ledger: &Ledger) -> Self {
-        let rows = making(workflow, ledger);
-        let times = if rows.is_some() { Times::Learned } else { Times::Expected };
-        let row = |id: Instance| rows.as_ref().and_then(|rows| rows.get(&id));
-        let durations = rank::durations(workflow, row);
+        let learned = making(workflow, ledger);
+        let times = if learned.is_some() { Times::Learned } else { Times::Expected };
+        let rows = learned.unwrap_or_else(|| vec![Row::default(); workflow.instances.len()]);
+        let durations = rank::durations(workflow, &rows, |_| Expect::Apply);
         let ranks = rank::ranks(&workflow.graph, &durations);
         let path = rank::critical_path(&workflow.graph, &ranks);
         let path = path.into_iter().filter(|id| !workflow.instance(*id).skipped).collect();
@@ -119,19 +119,19 @@ struct Layer<'a> {
 }
 
 /// What is known of making each instance, as if none stood yet; `None` unless all is known.
-fn making(workflow: &Workflow, ledger: &Ledger) -> Option<BTreeMap<Instance, Row>> {
-    let considered = workflow.ids().filter(|id| !workflow.instance(*id).skipped);
-    considered
-        .map(|id| {
-            let row = ledger.row(&workflow.instance(id).name)?;
-            // One that was right before flow came has taught how long a look takes, no more.
-            let durations =
-                if row.durations.is_empty() { row.probes.clone() } else { row.durations.clone() };
-            let known = !durations.is_empty();
-            let probes = row.probes.clone();
-            known.then(|| (id, Row { durations, probes, ..Row::default() }))
-        })
-        .collect()
+fn making(workflow: &Workflow, ledger: &Ledger) -> Option<Vec<Row>> {
+    let learned = workflow.instances.iter().map(|def| {
+        if def.skipped {
+            return Some(Row::default());
+        }
+        let row = ledger.row(&def.name)?;
+        // One that was right before flow came has taught how long a look takes, no more.
+        let durations =
+            if row.durations.is_empty() { row.probes.clone() } else { row.durations.clone() };
+        let known = !durations.is_empty();
+        known.then(|| Row { durations, ..Row::default() })
+    });
+    learned.collect()
 }
 
 #[cfg(test)]

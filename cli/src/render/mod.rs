@@ -5,5 +5,7 @@ pub(crate) mod names;
 pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod selection;
+pub(crate) mod status;
+pub(crate) mod story;
 pub(crate) mod text;
 pub(crate) mod time;
