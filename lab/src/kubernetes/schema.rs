@@ -5,10 +5,13 @@ use serde_json::{Map, Value};
 use super::{
     json::{at, list, map, text},
     refusal::Cause,
+    shape::item_key,
 };
 
 /// Durations as Flux writes them.
 const DURATION: &str = "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$";
+/// The keyword of rules in CEL.
+const RULES: &str = "x-kubernetes-validations";
 /// URLs of git repositories as Flux takes them.
 const GIT_URL: &str = "^(http|https|ssh)://.*$";
 
@@ -44,7 +47,9 @@ pub(crate) fn default(value: &mut Value, schema: &Value) {
         }
         Value::Array(items) => {
             if let Some(inner) = schema.get("items") {
-                items.iter_mut().for_each(|i| default(i, inner));
+                for item in items {
+                    default(item, inner);
+                }
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -56,7 +61,10 @@ pub(crate) fn prune(value: &mut Value, schema: &Value) -> Vec<String> {
     let mut unknown = Vec::new();
     if let Value::Object(object) = value {
         // The root's own fields are known to every object.
-        for (name, inner) in object.iter_mut().filter(|(n, _)| !matches!(n.as_str(), "apiVersion" | "kind" | "metadata")) {
+        for (name, inner) in object
+            .iter_mut()
+            .filter(|(n, _)| !matches!(n.as_str(), "apiVersion" | "kind" | "metadata"))
+        {
             match map(schema, "/properties").and_then(|p| p.get(name)) {
                 Some(known) => prune_at(inner, known, name, &mut unknown),
                 None if preserves(schema) => {}
@@ -64,7 +72,9 @@ pub(crate) fn prune(value: &mut Value, schema: &Value) -> Vec<String> {
             }
         }
         let roots: Vec<String> = unknown.iter().filter(|p| !p.contains('.')).cloned().collect();
-        roots.iter().for_each(|name| drop(object.remove(name)));
+        for root in roots {
+            object.remove(&root);
+        }
     }
     unknown
 }
@@ -87,7 +97,12 @@ fn prune_at(value: &mut Value, schema: &Value, path: &str, unknown: &mut Vec<Str
     }
 }
 
-fn prune_members(object: &mut Map<String, Value>, schema: &Value, path: &str, unknown: &mut Vec<String>) {
+fn prune_members(
+    object: &mut Map<String, Value>,
+    schema: &Value,
+    path: &str,
+    unknown: &mut Vec<String>,
+) {
     let open = schema.get("additionalProperties");
     let mut gone = Vec::new();
     for (name, inner) in object.iter_mut() {
@@ -115,6 +130,51 @@ pub(crate) fn check(value: &Value, schema: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     check_at(value, schema, "", &mut causes);
     causes
+}
+
+/// Whether some rule of the schema was not looked at because of other errors.
+pub(crate) fn has_rules(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => members.iter().any(|(key, v)| key == RULES || has_rules(v)),
+        Value::Array(items) => items.iter().any(has_rules),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// The cause that stands for rules that were not looked at.
+pub(crate) fn unchecked_rules() -> Cause {
+    let message = "some validation rules were not checked because the object was invalid; correct the existing errors to \
+                   complete validation";
+    Cause::invalid("<nil>", &Value::Null, message)
+}
+
+/// What a change breaks: fields whose only rule is that they stay as they are.
+pub(crate) fn check_change(old: &Value, new: &Value, schema: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    check_change_at((old, new), schema, "", &mut causes);
+    causes
+}
+
+fn check_change_at(
+    (old, new): (&Value, &Value),
+    schema: &Value,
+    path: &str,
+    causes: &mut Vec<Cause>,
+) {
+    let pinned = list(schema, &format!("/{RULES}"))
+        .iter()
+        .find(|rule| text(rule, "/rule") == "self == oldSelf");
+    if let Some(rule) = pinned
+        && old != new
+    {
+        causes.push(Cause::invalid(path, new, text(rule, "/message")));
+    }
+    for (name, inner) in map(schema, "/properties").into_iter().flatten() {
+        if let (Some(before), Some(after)) = (old.get(name), new.get(name)) {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            check_change_at((before, after), inner, &path, causes);
+        }
+    }
 }
 
 /// Whether the value has the schema's type; the type it should have if not.
@@ -154,12 +214,15 @@ fn check_at(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) 
         causes.push(Cause {
             reason: "FieldValueTypeInvalid",
             field: path.to_owned(),
-            message: format!("Invalid value: \"{got}\": {path} in body must be of type {wanted}: \"{got}\""),
+            message: format!(
+                "Invalid value: \"{got}\": {path} in body must be of type {wanted}: \"{got}\""
+            ),
         });
         return;
     }
     check_scalar(value, schema, path, causes);
-    let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let join =
+        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match value {
         Value::Object(object) => {
             for name in list(schema, "/required").iter().filter_map(Value::as_str) {
@@ -169,7 +232,9 @@ fn check_at(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) 
             }
             for (name, inner) in object {
                 let known = map(schema, "/properties").and_then(|p| p.get(name));
-                if let Some(inner_schema) = known.or_else(|| schema.get("additionalProperties").filter(|a| a.is_object())) {
+                if let Some(inner_schema) =
+                    known.or_else(|| schema.get("additionalProperties").filter(|a| a.is_object()))
+                {
                     check_at(inner, inner_schema, &join(name), causes);
                 }
             }
@@ -180,8 +245,33 @@ fn check_at(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) 
                     check_at(item, inner, &format!("{path}[{index}]"), causes);
                 }
             }
+            check_twins(items, schema, path, causes);
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Items of a keyed list that have the same keys.
+fn check_twins(items: &[Value], schema: &Value, path: &str, causes: &mut Vec<Cause>) {
+    if text(schema, "/x-kubernetes-list-type") != "map" {
+        return;
+    }
+    let keys: Vec<String> = list(schema, "/x-kubernetes-list-map-keys")
+        .iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    let found: Vec<Option<String>> = items.iter().map(|item| item_key(item, &keys)).collect();
+    for (index, key) in found.iter().enumerate() {
+        if let Some(key) = key
+            && found[..index].contains(&Some(key.clone()))
+        {
+            causes.push(Cause {
+                reason: "FieldValueDuplicate",
+                field: format!("{path}[{index}]"),
+                message: format!("Duplicate value: {key}"),
+            });
+        }
     }
 }
 
@@ -204,7 +294,11 @@ fn check_scalar(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Caus
     if let (Some(number), Some(most)) = (value.as_f64(), at(schema, "/maximum").as_f64())
         && number > most
     {
-        causes.push(Cause::invalid(path, value, &format!("{path} in body should be less than or equal to {most}")));
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should be less than or equal to {most}"),
+        ));
     }
     let Some(held) = value.as_str() else { return };
     if let Some(most) = at(schema, "/maxLength").as_u64()
@@ -219,11 +313,19 @@ fn check_scalar(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Caus
     if let Some(least) = at(schema, "/minLength").as_u64()
         && (held.chars().count() as u64) < least
     {
-        causes.push(Cause::invalid(path, value, &format!("{path} in body should be at least {least} chars long")));
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should be at least {least} chars long"),
+        ));
     }
     let pattern = text(schema, "/pattern");
     if !matches(held, pattern) {
-        causes.push(Cause::invalid(path, value, &format!("{path} in body should match '{pattern}'")));
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should match '{pattern}'"),
+        ));
     }
 }
 
@@ -281,7 +383,10 @@ mod tests {
             assert!(texts.iter().any(|t| t == expected), "{expected} is not in {texts:?}");
         }
         let wrong = check(&json!({ "spec": { "size": "x", "mode": "fast" } }), &schema());
-        assert_eq!(wrong[0].message, "Invalid value: \"string\": spec.size in body must be of type integer: \"string\"");
+        assert_eq!(
+            wrong[0].message,
+            "Invalid value: \"string\": spec.size in body must be of type integer: \"string\""
+        );
         assert_eq!(check(&json!({}), &schema())[0], Cause::required("spec", ""));
     }
 
@@ -292,7 +397,10 @@ mod tests {
         unknown.sort();
         assert_eq!(unknown, ["extra", "spec.typo"]);
         default(&mut object, &schema());
-        assert_eq!(object, json!({ "kind": "Widget", "spec": { "size": 1, "mode": "fast", "replicas": 1 } }));
+        assert_eq!(
+            object,
+            json!({ "kind": "Widget", "spec": { "size": 1, "mode": "fast", "replicas": 1 } })
+        );
     }
 
     #[test]
