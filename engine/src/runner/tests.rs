@@ -6,6 +6,7 @@ use crate::testing::{Simulated, Sketch, Stage, execute, options, workflow};
 
 mod counts;
 mod crash;
+mod data;
 mod semantics;
 
 fn sketch(stage: &Stage, name: &str, effect: Effect, needs: &[u32]) -> Sketch {
