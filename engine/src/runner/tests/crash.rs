@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
-use crate::event::{Body, Event, Outcome};
-use crate::failure::Failure;
-use crate::id::{Instance, Seq};
+use crate::event::Event;
+use crate::id::Seq;
 use crate::journal::StoreError;
-use crate::kind::Retry;
-use crate::testing::{MemoryStore, Reaction, Witness};
-use crate::workflow::{RetryPolicy, Workflow};
+use crate::testing::{MemoryStore, Witness};
+use crate::workflow::RetryPolicy;
 
 /// A small seeded sequence.
 struct Draw(u64);
