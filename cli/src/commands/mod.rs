@@ -4,6 +4,7 @@ mod explain;
 mod graph;
 mod lab;
 mod past;
+mod plan;
 mod run;
 mod status;
 mod validate;
@@ -24,9 +25,9 @@ pub(crate) async fn dispatch(args: Args) -> Exit {
         Command::Lab(lab) => lab::lab(terminal, &global, lab).await,
         Command::Run(run) => run::run(terminal, &global, &run).await,
         Command::Validate(workflow) => validate::validate(terminal, &global, &workflow),
-        Command::Resume(_)
-        | Command::Plan(_)
-        | Command::Logs(_)
+        Command::Resume(resume) => run::resume(terminal, &global, &resume).await,
+        Command::Plan(plan) => plan::plan(terminal, &global, &plan).await,
+        Command::Logs(_)
         | Command::Why(_)
         | Command::Output(_) => Err(crate::abort::Abort::bug("not built", &"yet")),
     };
