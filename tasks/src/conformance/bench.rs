@@ -16,7 +16,6 @@ const FIRST: u8 = 60;
 const OCTETS: u8 = 180;
 /// How often another lab on our addresses is waited for.
 const PATIENCE: usize = 600;
-/// How much of a file is copied at a time.
 /// Seconds of the world in a real one: what takes minutes there is over at once.
 const SPEED: f64 = 2000.0;
 
@@ -103,6 +102,14 @@ fn without_ids(name: &str) -> String {
         if id { "UPID*" } else { part }
     });
     parts.collect::<Vec<_>>().join("/")
+}
+
+/// Runs a story in a fresh world of its own.
+pub(crate) async fn in_a_world(story: impl AsyncFnOnce(&Laboratory)) {
+    let octet = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % OCTETS;
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let world = start(dir.path(), octet, &BTreeMap::new());
+    story(&world).await;
 }
 
 /// The prepared world, at rest.
