@@ -5,11 +5,15 @@ mod args;
 mod assets;
 mod commands;
 mod env;
+mod execution;
 mod exit;
 mod lab;
+mod logs;
 mod render;
+mod signals;
 mod site;
 mod terminal;
+mod workflow;
 
 use std::process::ExitCode;
 

@@ -26,6 +26,11 @@ pub(crate) struct SiteAt {
 }
 
 impl SiteAt {
+    /// Whether it is the site without a file.
+    pub(crate) fn is_local(&self) -> bool {
+        self.site.name == LOCAL
+    }
+
     /// The lab's world of this site.
     pub(crate) fn world(&self) -> PathBuf {
         self.folder.join("lab")
@@ -93,7 +98,8 @@ fn base(asset: &Asset) -> PathBuf {
 /// `lab` for a workflow that speaks of a site, else `local`.
 fn default(workflow: Option<&Asset>) -> &'static str {
     let Some(workflow) = workflow else { return "lab" };
-    let table: toml::Table = workflow.text.parse().unwrap_or_default();
+    // A file that is no TOML is refused later, with its place.
+    let Ok(table) = workflow.text.parse::<toml::Table>() else { return "lab" };
     let value = serde_json::to_value(&table).unwrap_or_default();
     if speaks_of_a_site(&value) { "lab" } else { LOCAL }
 }

@@ -4,8 +4,9 @@
 //! leads to an apply.
 
 pub(crate) mod glance;
+pub(crate) mod known;
 mod settle;
-mod stopped;
+pub(crate) mod stopped;
 mod success;
 
 use std::sync::Arc;
@@ -15,12 +16,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::cx::{Cx, CxParts, SiteContext, Stop};
-use crate::decide::{Case, Decision, Past, Seen, decide};
+use crate::decide::{Case, Decision, decide};
 use crate::event::{Body, Done, Fingerprint, Intent, Outcome};
 use crate::failure::Failure;
 use crate::id::{Attempt, Instance, RunId, Seq, Token};
 use crate::journal::Vault;
-use crate::kind::{Effect, OnDrift, Retry};
+use crate::kind::{Effect, Retry};
 use crate::ledger::Row;
 use crate::redact::Redactor;
 use crate::registry::AnyVerdict;
@@ -31,6 +32,7 @@ use crate::runner::stop::FirstWrite;
 use crate::secret::Secrets;
 use crate::workflow::{InstanceDef, Resolved, Task, Workflow};
 
+use known::{Known, Said};
 use settle::Polling;
 
 /// A look takes at most this long, or as long as an apply may, if that is longer.
@@ -74,7 +76,6 @@ pub(crate) struct Returned {
     pub(crate) attempt: Attempt,
     pub(crate) row: Row,
     pub(crate) meant: Option<Done>,
-    pub(crate) took: Duration,
     pub(crate) end: End,
 }
 
@@ -155,7 +156,6 @@ pub(crate) async fn attempt(lent: Arc<Lent>, assignment: Assignment) -> Returned
         attempt: work.attempt,
         meant: work.meant,
         row: work.row,
-        took: started.elapsed(),
         end,
     }
 }
@@ -285,48 +285,21 @@ impl<'l> Work<'l> {
     }
 
     fn case(&self, verdict: &AnyVerdict, waited: bool) -> Case {
-        let recorded = self.row.success.as_ref();
-        let past = match (&self.row.open, recorded) {
-            (Some(_), recorded) => Past::Open { recorded: recorded.is_some() },
-            (None, Some(recorded)) => Past::Recorded(recorded.origin),
-            (None, None) => Past::Nothing,
-        };
-        let changed = recorded.is_some_and(|recorded| {
-            recorded.fingerprint.inputs != self.fingerprint.inputs
-                || recorded.fingerprint.files != self.fingerprint.files
-        });
-        let kind_says = self.task.kind.on_drift();
-        Case {
-            effect: self.task.effect,
-            seen: Seen::of(verdict),
-            past,
-            on_drift: self.task.on_drift,
-            fix_is_said: self.task.on_drift == OnDrift::Fix && kind_says != OnDrift::Fix,
-            changed,
-            applies_on_change: self.task.kind.applies_on_change(self.def.with.raw()),
-            new_incarnation: self.is_new_incarnation(),
-            stale: self.is_stale(),
-            conclusive: self.task.conclusive,
-            ask_on_crash: self.task.ask_on_crash,
-            waited,
-            // An effect that this session has asked for is not asked for again by force.
-            force: self.force && self.meant.is_none(),
-            redo: self.redo && self.meant.is_none(),
+        // What this session has asked for is not asked for again by force.
+        let force = self.force && self.meant.is_none();
+        let redo = self.redo && self.meant.is_none();
+        self.known().case(verdict, Said { waited, force, redo })
+    }
+
+    fn known(&self) -> Known<'_> {
+        Known {
+            task: self.task,
+            def: self.def,
+            row: &self.row,
+            fingerprint: &self.fingerprint,
+            token: &self.token,
+            now: self.lent.desk.now(),
         }
-    }
-
-    fn is_new_incarnation(&self) -> bool {
-        self.row.once.as_ref().is_some_and(|once| self.token.is_new_incarnation_of(once))
-    }
-
-    fn is_stale(&self) -> bool {
-        let applied = self.row.success.as_ref().and_then(|recorded| recorded.applied_at);
-        self.task.fresh.is_some_and(|fresh| {
-            let age = applied.map(|at| self.lent.desk.now().saturating_sub(at));
-            age.is_none_or(|age| {
-                i128::from(age) > i128::try_from(fresh.as_millis()).unwrap_or(i128::MAX)
-            })
-        })
     }
 
     /// Looks once. The outer error ends the try, the inner one is the probe's.

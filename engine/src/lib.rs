@@ -17,6 +17,7 @@ pub mod id;
 pub mod journal;
 pub mod kind;
 pub mod ledger;
+pub mod plan;
 pub mod rank;
 pub mod redact;
 pub mod registry;

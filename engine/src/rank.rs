@@ -16,19 +16,49 @@ use crate::workflow::Workflow;
 /// What is assumed where nothing at all is known, in milliseconds.
 const UNKNOWN: u64 = 1000;
 
+/// What an instance is expected to take its time for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// For its change, and for looking whether that has taken hold.
+    Apply,
+    /// For a look.
+    Look,
+    /// It takes none.
+    Nothing,
+}
+
+impl Expect {
+    /// What is expected of an instance before anybody has looked.
+    #[must_use]
+    pub fn of(effect: Effect, row: &Row) -> Self {
+        let stands = row.success.is_some() && row.open.is_none() && row.failure.is_none();
+        match effect {
+            // What stands is probably only looked at again.
+            Effect::Converge | Effect::Once if stands => Self::Look,
+            Effect::Converge | Effect::Once | Effect::Action => Self::Apply,
+            Effect::Gate => Self::Look,
+        }
+    }
+}
+
 /// The expected duration of every instance, in milliseconds.
 ///
 /// The first that is known: its own good durations, those of other instances of its task, what
-/// the file expects, the median of all that is known.
+/// the file expects, the median of all that is known. `rows` has one entry for each instance.
 #[must_use]
-pub fn durations<'a>(workflow: &Workflow, row: impl Fn(Instance) -> Option<&'a Row>) -> Vec<u64> {
-    let own: Vec<Option<u64>> = workflow
-        .ids()
-        .map(|id| row(id).and_then(|row| learned(workflow.task_of(id).effect, row)))
-        .collect();
+pub fn durations(
+    workflow: &Workflow,
+    rows: &[Row],
+    expect: impl Fn(Instance) -> Expect,
+) -> Vec<u64> {
+    let expect: Vec<Expect> = workflow.ids().map(expect).collect();
+    let own: Vec<Option<u64>> =
+        rows.iter().zip(&expect).map(|(row, expect)| learned(*expect, row)).collect();
     let mut by_task: Vec<Vec<u64>> = vec![Vec::new(); workflow.tasks.len()];
-    for (def, own) in workflow.instances.iter().zip(&own) {
-        by_task[def.task].extend(*own);
+    for ((def, own), expect) in workflow.instances.iter().zip(&own).zip(&expect) {
+        if *expect == Expect::Apply {
+            by_task[def.task].extend(*own);
+        }
     }
     let by_task: Vec<Option<u64>> = by_task
         .into_iter()
@@ -39,19 +69,22 @@ pub fn durations<'a>(workflow: &Workflow, row: impl Fn(Instance) -> Option<&'a R
         .instances
         .iter()
         .zip(own)
-        .map(|(def, own)| if def.skipped { Some(0) } else { own.or(by_task[def.task]) })
+        .zip(&expect)
+        .map(|((def, own), expect)| match expect {
+            _ if def.skipped => Some(0),
+            Expect::Apply => own.or(by_task[def.task]),
+            Expect::Look | Expect::Nothing => own,
+        })
         .collect();
     let usual = median(known.iter().flatten().copied().filter(|ms| *ms > 0).collect());
     known.into_iter().map(|ms| ms.or(usual).unwrap_or(UNKNOWN)).collect()
 }
 
-fn learned(effect: Effect, row: &Row) -> Option<u64> {
-    let stands = row.success.is_some() && row.open.is_none() && row.failure.is_none();
-    match effect {
-        // What stands is probably only looked at again.
-        Effect::Converge | Effect::Once if stands => median(row.probes.clone()),
-        Effect::Converge | Effect::Once | Effect::Action => median(row.durations.clone()),
-        Effect::Gate => median(row.probes.clone()),
+fn learned(expect: Expect, row: &Row) -> Option<u64> {
+    match expect {
+        Expect::Apply => median(row.durations.clone()),
+        Expect::Look => median(row.probes.clone()),
+        Expect::Nothing => Some(0),
     }
 }
 

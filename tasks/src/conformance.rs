@@ -185,6 +185,7 @@ struct Sound {
 async fn gate_passes(case: &Case, bench: &Bench) -> Sound {
     let world = bench.world();
     let trial = Trial::new(&*case.kind, &world, &bench.params);
+    trial.awake(&world, case.limit).await;
     let before = world.counts();
     let reached = trial.attempt(case.limit).await.expect("a gate passes in its prepared world");
     assert_eq!(world.counts(), before, "a gate changes nothing");
@@ -195,6 +196,7 @@ async fn gate_passes(case: &Case, bench: &Bench) -> Sound {
 async fn makes(case: &Case, bench: &Bench) -> Sound {
     let world = bench.world();
     let trial = Trial::new(&*case.kind, &world, &bench.params);
+    trial.awake(&world, case.limit).await;
     let before = world.counts();
     let fresh = trial.probe().await.expect("a probe of the prepared world answers");
     assert_eq!(trial::fresh(&fresh), Some(case.fresh), "of the prepared world a probe says this");
@@ -286,6 +288,7 @@ async fn survives(case: &Case, bench: &Bench, sound: &Sound, variant: &Variant) 
     let what = format!("{}: {effect} on {call}", case.kind.name());
     let world = bench.world();
     let trial = Trial::new(&*case.kind, &world, &bench.params);
+    trial.awake(&world, case.limit).await;
     faults.iter().for_each(|fault| world.fault(fault));
     for attempt in 1..=ATTEMPTS {
         match trial.attempt(case.limit).await {

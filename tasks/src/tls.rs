@@ -45,25 +45,6 @@ pub(crate) fn trusting(pem: &str) -> Result<ClientConfig, BadAuthority> {
         .with_no_client_auth())
 }
 
-/// A client configuration that trusts the authorities of this machine, or instead of them those
-/// of a PEM text.
-///
-/// # Errors
-///
-/// The text holds no usable authority, or the machine's own cannot be used.
-pub(crate) fn trusting_or_system(pem: Option<&str>) -> Result<ClientConfig, BadAuthority> {
-    use rustls_platform_verifier::BuilderVerifierExt;
-    match pem {
-        Some(pem) => trusting(pem),
-        None => Ok(ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|_| BadAuthority)?
-            .with_platform_verifier()
-            .map_err(|_| BadAuthority)?
-            .with_no_client_auth()),
-    }
-}
-
 /// A client configuration that trusts the authorities of this machine, and those of PEM texts.
 ///
 /// # Errors

@@ -2,6 +2,8 @@
 
 mod explain;
 mod lab;
+mod run;
+mod validate;
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
@@ -14,16 +16,16 @@ pub(crate) async fn dispatch(args: Args) -> Exit {
     let done = match command {
         Command::Explain(explain) => explain::explain(terminal, &explain),
         Command::Lab(lab) => lab::lab(terminal, &global, lab).await,
-        Command::Run(_)
-        | Command::Resume(_)
+        Command::Run(run) => run::run(terminal, &global, &run).await,
+        Command::Validate(workflow) => validate::validate(terminal, &global, &workflow),
+        Command::Resume(_)
         | Command::Plan(_)
         | Command::Graph(_)
         | Command::Status(_)
         | Command::Runs
         | Command::Logs(_)
         | Command::Why(_)
-        | Command::Output(_)
-        | Command::Validate(_) => Err(crate::abort::Abort::bug("not built", &"yet")),
+        | Command::Output(_) => Err(crate::abort::Abort::bug("not built", &"yet")),
     };
     done.unwrap_or_else(|abort| abort.show_on(terminal))
 }

@@ -1,3 +1,8 @@
 //! Values to lines: pure, and held by tests.
 
+pub(crate) mod names;
+pub(crate) mod plan;
+pub(crate) mod report;
+pub(crate) mod selection;
+pub(crate) mod text;
 pub(crate) mod time;

@@ -9,7 +9,7 @@ use crate::kind::Retry;
 use crate::registry::AnyVerdict;
 
 /// Why an instance cannot go on, after this verdict.
-pub(super) fn failure(stopped: Stopped, name: &InstanceName, verdict: &AnyVerdict) -> Failure {
+pub(crate) fn failure(stopped: Stopped, name: &InstanceName, verdict: &AnyVerdict) -> Failure {
     let causes = match verdict {
         AnyVerdict::Drifted { diff, .. } => vec![diff.clone()],
         AnyVerdict::Underway(what) => vec![what.clone()],

@@ -157,7 +157,9 @@ impl Work<'_> {
             Effect::Converge | Effect::Action | Effect::Gate => Token::default(),
             Effect::Once => match (done, &self.row.open, &self.row.once) {
                 (Done::Recovered, Some(open), _) => open.token.clone(),
-                (Done::Kept | Done::LeftDrifted, _, Some(once)) if !self.is_new_incarnation() => {
+                (Done::Kept | Done::LeftDrifted, _, Some(once))
+                    if !self.known().is_new_incarnation() =>
+                {
                     once.clone()
                 }
                 _ => self.token.clone(),

@@ -1,1 +1,94 @@
+use base64::Engine as _;
+use proptest::prelude::*;
 
+use super::*;
+
+const SECRET: &str = "pässwörd/+ \"of\" the\\vault";
+
+fn knowing(secrets: &[&str]) -> Redactor {
+    let redactor = Redactor::default();
+    for secret in secrets {
+        redactor.learn(&Value::String((*secret).to_owned()));
+    }
+    redactor
+}
+
+#[test]
+fn every_form_of_a_secret_is_covered() {
+    let redactor = knowing(&[SECRET]);
+    let json = Value::String(SECRET.to_owned()).to_string();
+    let forms = [
+        SECRET.to_owned(),
+        hex(SECRET.as_bytes(), false),
+        hex(SECRET.as_bytes(), true),
+        url(SECRET, false),
+        url(SECRET, true),
+        json[1..json.len() - 1].to_owned(),
+    ];
+    for form in forms {
+        assert_eq!(redactor.redact(&format!("a {form} b")), "a *** b");
+    }
+    for before in ["", "x", "xy"] {
+        for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            let text = engine.encode(format!("{before}{SECRET}after"));
+            let clear = redactor.redact(&text);
+            // At each end, one character may mix with what is next to it.
+            assert!(clear.contains(COVER) && clear.len() <= text.len() - SECRET.len(), "{clear}");
+        }
+    }
+}
+
+#[test]
+fn a_key_of_many_lines_is_covered_line_by_line() {
+    let line = "MC4CAQAwBQYDK2VwBCIEIGZsb3c";
+    let redactor = knowing(&[&format!("-----BEGIN-----\n{line}\nshort\n-----END-----\n")]);
+    assert_eq!(redactor.redact(&format!("> {line}")), "> ***");
+    assert_eq!(redactor.redact("short"), "short");
+}
+
+#[test]
+fn what_is_too_short_is_no_secret() {
+    let redactor = knowing(&["yes"]);
+    assert_eq!(redactor.redact("yes, yes"), "yes, yes");
+}
+
+#[test]
+fn secrets_inside_of_values_are_learnt_and_covered() {
+    let redactor = Redactor::default();
+    redactor.learn(&serde_json::json!({ "a": ["hunter2-hunter2"], "n": 12_345_678 }));
+    let covered = redactor.redact_value(&serde_json::json!({ "x": "=hunter2-hunter2=", "n": 1 }));
+    assert_eq!(covered, serde_json::json!({ "x": "=***=", "n": 1 }));
+}
+
+proptest! {
+    #[test]
+    fn chunks_make_no_difference(
+        parts in prop::collection::vec(("[a-z]{0,9}", prop::bool::ANY), 0..12),
+        cuts in prop::collection::vec(1_usize..30, 1..20),
+    ) {
+        let secrets = ["canary-canary", "canary-canary-and-more", "aaaaaaaaaaaa"];
+        let redactor = knowing(&secrets);
+        let text: String = parts
+            .iter()
+            .enumerate()
+            .map(|(i, (word, secret))| if *secret { secrets[i % 3].to_owned() } else { word.clone() })
+            .collect();
+        let mut stream = Stream::default();
+        let mut clear = Vec::new();
+        let mut rest = text.as_bytes();
+        for cut in cuts.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (chunk, more) = rest.split_at((*cut).min(rest.len()));
+            clear.extend(stream.push(&redactor, chunk));
+            rest = more;
+        }
+        clear.extend(stream.finish(&redactor));
+        let clear = String::from_utf8(clear).unwrap();
+        prop_assert_eq!(&clear, &redactor.redact(&text));
+        for secret in secrets {
+            prop_assert!(!clear.contains(secret));
+        }
+    }
+}

@@ -10,7 +10,7 @@ use crate::journal::Vault;
 use crate::kind::Retry;
 use crate::ledger::Recorded;
 use crate::secret::{Secret, Secrets};
-use crate::workflow::{Produced, Resolved, Unresolved, Values, Workflow};
+use crate::workflow::{Produced, Values, Workflow};
 
 /// What one instance has produced.
 #[derive(Debug, Default)]
@@ -95,15 +95,4 @@ fn nulls(workflow: &Workflow, task: usize, with: &Value) -> Given {
         .map(|name| (name, Secret::new(Value::Null)))
         .collect();
     Given { outputs: Value::Object(outputs), secrets }
-}
-
-/// Evaluates the `with` of an instance.
-pub(crate) fn resolve(
-    workflow: &Workflow,
-    instance: Instance,
-    values: &impl Values,
-) -> Result<Resolved, Unresolved> {
-    let _ = values;
-    let params = workflow.instance(instance).with.raw().clone();
-    Ok(Resolved { params, ..Resolved::default() })
 }

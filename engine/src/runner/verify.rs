@@ -15,7 +15,7 @@ use crate::workflow::{Resolved, Unresolved};
 
 use super::fingerprint::lacks_secrets;
 use super::session::Session;
-use super::values::{Given, given_by_ledger, resolve};
+use super::values::{Given, given_by_ledger};
 use super::{Ending, RunError, Unmet};
 
 impl Session<'_> {
@@ -104,7 +104,7 @@ impl Session<'_> {
     async fn params(&mut self, id: Instance) -> Result<Resolved, Failure> {
         let mut stack = vec![id];
         while let Some(&top) = stack.last() {
-            match resolve(self.workflow, top, &self.board) {
+            match self.workflow.resolve(top, &self.board) {
                 Ok(resolved) if top == id => return Ok(resolved),
                 Ok(resolved) => {
                     let row = self.rows[top.index()].clone();

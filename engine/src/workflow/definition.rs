@@ -47,6 +47,10 @@ pub struct Roots {
     pub inputs: Value,
     /// `run.*`.
     pub run: Value,
+    /// `workflows.W.*`: the outputs of other workflows of the site.
+    pub workflows: Value,
+    /// What the function `file` has read, by path.
+    pub files: Value,
 }
 
 /// One `[tasks.X]`.

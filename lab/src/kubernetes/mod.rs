@@ -1,86 +1,91 @@
 //! The Kubernetes APIs of the world's clusters.
+//!
+//! One cluster belongs to one etcd cluster: its objects are durable under that id, whichever machines serve them. An
+//! API server answers as the real one does, down to the texts of its refusals; controllers make things ready for
+//! reasons, with delays of the world's clock, while at least one API server of the cluster listens.
+
+mod admission;
+mod apply;
+mod authentication;
+mod authorization;
+mod cilium;
+mod cluster;
+mod controllers;
+mod defaults;
+mod discovery;
+mod fields;
+mod flux;
+mod health;
+mod json;
+mod jsonpath;
+mod objects;
+mod patch;
+mod protobuf;
+mod read;
+mod refusal;
+mod registry;
+mod render;
+mod request;
+mod reviews;
+mod route;
+mod scale;
+mod schema;
+mod seed;
+mod selector;
+mod server;
+mod shape;
+mod table;
+#[cfg(test)]
+mod tests;
+mod validation;
+mod watch;
+mod write;
+mod writing;
 
 use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
 };
 
-use serde::Serialize;
+pub(crate) use cluster::{Cluster, ClusterStatus, Kubelet, NodeFacts};
+pub(crate) use objects::View;
+pub(crate) use server::{ApiPki, ApiServer};
 
-use crate::world::World;
+use crate::world::{World, locked};
+use objects::Objects;
 
-/// All clusters.
+/// The hidden resource that holds what containers wrote.
+const LOGS: &str = "lab/logs";
+
+/// All clusters. A clone is the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Kubernetes {
-    _world: World,
-}
-
-/// One cluster: the API data of one etcd cluster.
-#[derive(Debug)]
-pub(crate) struct Cluster;
-
-/// A cluster, for people.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct ClusterStatus {
-    pub(crate) etcd: String,
-}
-
-/// An API server that listens; dropping it stops it.
-#[derive(Debug)]
-pub(crate) struct ApiServer;
-
-/// A machine's kubelet; dropping it stops it.
-#[derive(Debug)]
-pub(crate) struct Kubelet;
-
-/// The authority that signs for an API server and its clients.
-#[derive(Debug, Clone)]
-pub(crate) struct ApiPki {
-    pub(crate) ca_cert_pem: String,
-    pub(crate) ca_key_pem: String,
-    pub(crate) sans: Vec<String>,
-}
-
-/// What a kubelet says of its machine.
-#[derive(Debug, Clone)]
-pub(crate) struct NodeFacts {
-    pub(crate) name: String,
-    pub(crate) address: IpAddr,
-    pub(crate) controller: bool,
-    pub(crate) kubernetes_version: String,
-    pub(crate) talos_version: String,
-    pub(crate) os_image: String,
+    world: World,
+    clusters: Arc<Mutex<BTreeMap<String, Arc<Cluster>>>>,
 }
 
 impl Kubernetes {
     pub(crate) fn open(world: World) -> Self {
-        Self { _world: world }
+        Self { world, clusters: Arc::default() }
     }
 
-    /// The API data of one etcd cluster.
-    pub(crate) fn cluster(&self, _etcd: &str) -> Arc<Cluster> {
-        Arc::new(Cluster)
+    /// The API data of one etcd cluster; made on first use.
+    ///
+    /// # Panics
+    /// If the world's store holds objects that this version cannot read.
+    pub(crate) fn cluster(&self, etcd: &str) -> Arc<Cluster> {
+        let mut clusters = locked(&self.clusters);
+        let made = clusters.entry(etcd.to_owned()).or_insert_with(|| {
+            let objects = Objects::load(self.world.store(), etcd)
+                .expect("a store that was opened holds objects of this version");
+            Arc::new(Cluster::new(self.world.clone(), etcd, objects))
+        });
+        made.clone()
     }
 
+    /// How the clusters in use stand.
     pub(crate) fn status(&self) -> Vec<ClusterStatus> {
-        Vec::new()
-    }
-}
-
-impl Cluster {
-    /// Serves the API.
-    pub(crate) async fn serve(
-        self: &Arc<Self>,
-        _at: SocketAddr,
-        _machine: &str,
-        _pki: &ApiPki,
-    ) -> io::Result<ApiServer> {
-        Ok(ApiServer)
-    }
-
-    /// A machine's kubelet.
-    pub(crate) fn kubelet(self: &Arc<Self>, _facts: NodeFacts) -> Kubelet {
-        Kubelet
+        let clusters: Vec<_> = locked(&self.clusters).values().cloned().collect();
+        clusters.iter().map(|c| c.status()).collect()
     }
 }

@@ -9,7 +9,7 @@ use super::{
     credentials,
     disk::{ETCDS, EtcdData},
     etcd::{Etcd, Member},
-    live::{Live, Part},
+    live::Part,
     rack::{Fleet, Rack},
     service::State,
 };

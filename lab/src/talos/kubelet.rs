@@ -7,7 +7,7 @@ use super::{
     rack::{Fleet, Rack},
     service::State,
 };
-use crate::kubernetes::NodeFacts;
+use crate::kubernetes::{Cluster, NodeFacts, View as _};
 
 /// From containers to the kubelet's process, in seconds of the world.
 const START: u64 = 6;
@@ -31,9 +31,39 @@ pub(super) async fn run(rack: &Arc<Rack>, vmid: u32) {
     rack.sleep(REGISTER).await;
     let cluster = rack.until(|fleet| cluster_for(fleet, vmid)).await;
     let Some(facts) = rack.read(|fleet| facts(fleet, vmid)) else { return };
-    let _kubelet = rack.kubernetes.cluster(&cluster).kubelet(facts);
-    rack.change_live(vmid, |live| live.set(Part::Kubelet, true));
-    std::future::pending::<()>().await;
+    let name = facts.name.clone();
+    let cluster = rack.kubernetes.cluster(&cluster);
+    let _kubelet = cluster.kubelet(facts);
+    let mut changes = cluster.changes();
+    loop {
+        changes.mark_unchanged();
+        let ready = readiness(&cluster, &name);
+        let known = rack.read(|fleet| {
+            let has = |part| fleet.live(vmid).is_some_and(|live| live.has(part));
+            (has(Part::Node), has(Part::NodeReady))
+        });
+        if known != (ready.is_some(), ready == Some(true)) {
+            rack.change_live(vmid, |live| {
+                live.set(Part::Node, ready.is_some());
+                live.set(Part::NodeReady, ready == Some(true));
+            });
+        }
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Whether the machine's node is ready; none if there is no such node.
+fn readiness(cluster: &Cluster, name: &str) -> Option<bool> {
+    let node = cluster.read(|objects| objects.get("core/nodes", "", name))?;
+    let conditions = node["status"]["conditions"].as_array();
+    Some(
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|one| one["type"] == "Ready" && one["status"] == "True"),
+    )
 }
 
 /// The etcd cluster behind the API server that a machine's kubelet reaches and that accepts it.

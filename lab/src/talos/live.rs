@@ -70,8 +70,10 @@ pub(super) enum Part {
     Etcd,
     /// Its API server serves.
     Kubernetes,
-    /// Its kubelet has registered.
-    Kubelet,
+    /// Its kubelet has registered it.
+    Node,
+    /// Its node is ready.
+    NodeReady,
 }
 
 /// How a machine goes down by itself.

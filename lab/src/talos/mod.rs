@@ -22,7 +22,7 @@ mod service;
 mod tls;
 mod wire;
 
-pub(crate) use machines::{Hardware, MachineStatus, Machines};
+pub(crate) use machines::{Hardware, Machines};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! One prepared world, and a fresh copy of it for every variant.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -27,7 +28,7 @@ static NEXT: AtomicU8 = AtomicU8::new(0);
 pub(crate) struct Laboratory {
     lab: Lab,
     dir: PathBuf,
-    seen: usize,
+    seen: Cell<usize>,
     /// A copy goes with its world; declared last, since the lab must have ended before.
     _copy: Option<TempDir>,
 }
@@ -71,15 +72,20 @@ impl Laboratory {
         self.lab.faults().add(fault);
     }
 
+    /// Leaves the calls so far out of account.
+    pub(super) fn forget(&self) {
+        self.seen.set(self.lab.calls().len());
+    }
+
     /// The calls since the world was copied.
     pub(super) fn calls(&self) -> Vec<Seen> {
-        self.lab.calls()[self.seen..].iter().map(seen).collect()
+        self.lab.calls()[self.seen.get()..].iter().map(seen).collect()
     }
 
     /// The calls that asked for a change since the world was copied. A login is none.
     pub(super) fn writes(&self) -> Vec<String> {
         let calls = self.lab.calls();
-        let writes = calls[self.seen..].iter().filter(|call| call.write);
+        let writes = calls[self.seen.get()..].iter().filter(|call| call.write);
         writes.map(|call| call.name.clone()).filter(|name| !name.ends_with("/ticket")).collect()
     }
 }
@@ -174,7 +180,7 @@ fn start(dir: &Path, octet: u8, tree: &BTreeMap<String, Vec<u8>>) -> Laboratory 
     for _ in 0..PATIENCE {
         match Lab::start(options.clone()) {
             Ok(lab) => {
-                let seen = lab.calls().len();
+                let seen = Cell::new(lab.calls().len());
                 return Laboratory { lab, dir: dir.to_owned(), seen, _copy: None };
             }
             // Another process' tests use the same addresses for a moment.

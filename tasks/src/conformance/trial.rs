@@ -44,6 +44,10 @@ pub(super) fn fresh(verdict: &AnyVerdict) -> Option<Fresh> {
     }
 }
 
+fn is_satisfied(verdict: &AnyVerdict) -> bool {
+    matches!(verdict, AnyVerdict::Satisfied { .. })
+}
+
 impl<'a> Trial<'a> {
     pub(super) fn new(kind: &'a dyn AnyKind, world: &Laboratory, params: &'a Value) -> Self {
         Self {
@@ -72,6 +76,18 @@ impl<'a> Trial<'a> {
 
     pub(super) async fn probe(&self) -> Result<AnyVerdict, Failure> {
         self.kind.probe(&self.cx(None), self.params).await
+    }
+
+    /// Waits until machines that boot with the world are past what is only underway.
+    ///
+    /// What is called meanwhile does not count.
+    pub(super) async fn awake(&self, world: &Laboratory, limit: Duration) {
+        let end = Instant::now() + limit;
+        while !matches!(self.probe().await, Ok(verdict) if fresh(&verdict).is_some() || is_satisfied(&verdict)) {
+            assert!(Instant::now() < end, "the prepared world does not wake up within {limit:?}");
+            sleep(PAUSE).await;
+        }
+        world.forget();
     }
 
     pub(super) async fn apply(&self, limit: Duration) -> Result<(), Failure> {

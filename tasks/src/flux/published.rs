@@ -152,7 +152,7 @@ impl Published<'_> {
         let pem = self.ca.read().await.map_err(|source: ReferenceError| {
             PublishedError::Authority { source: Box::new(source) }
         })?;
-        let config: ClientConfig = tls::trusting_or_system(pem.as_deref())
+        let config: ClientConfig = tls::public(pem.as_slice())
             .map_err(|source| PublishedError::Authority { source: Box::new(source) })?;
         reqwest::Client::builder()
             .tls_backend_preconfigured(config)

@@ -1,7 +1,10 @@
 //! Keys of Sealed Secrets.
 
+mod pair;
+mod sealing_key;
+
 use flow_engine::Registry;
 
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry
+    registry.with(sealing_key::SealingKey)
 }

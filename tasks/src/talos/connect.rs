@@ -155,19 +155,18 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 }
 
 /// Whether an alert means that the other side does not accept our certificate.
-#[allow(clippy::wildcard_enum_match_arm, reason = "rustls' enum is not exhaustive")]
 fn refuses_client(alert: AlertDescription) -> bool {
-    match alert {
+    matches!(
+        alert,
         AlertDescription::CertificateRequired
-        | AlertDescription::BadCertificate
-        | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateRevoked
-        | AlertDescription::CertificateExpired
-        | AlertDescription::CertificateUnknown
-        | AlertDescription::UnknownCA
-        | AlertDescription::AccessDenied => true,
-        _ => false,
-    }
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    )
 }
 
 /// With TLS 1.3, a server refuses our certificate only after the handshake: what it said then.

@@ -125,8 +125,7 @@ pub(super) fn armour(label: &str, der: &[u8]) -> String {
         pem.push('\n');
         rest = after;
     }
-    pem.push_str(&format!("-----END {label}-----\n"));
-    pem
+    pem + &format!("-----END {label}-----\n")
 }
 
 /// The DER of the first PEM block, whichever label it bears.

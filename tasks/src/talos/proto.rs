@@ -4,6 +4,7 @@
     missing_docs,
     unreachable_pub,
     clippy::pedantic,
+    clippy::allow_attributes_without_reason,
     clippy::wildcard_enum_match_arm,
     reason = "generated code"
 )]

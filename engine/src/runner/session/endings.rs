@@ -58,7 +58,7 @@ impl Session<'_> {
     }
 
     fn take_returned(&mut self, returned: Returned, events: &mut Vec<Event>) {
-        let Returned { instance, attempt, row, meant, took: _, end } = returned;
+        let Returned { instance, attempt, row, meant, end } = returned;
         self.rows[instance.index()] = row;
         if let Some(tries) = self.tries.get_mut(&instance) {
             tries.meant = meant;

@@ -10,11 +10,10 @@ use crate::failure::Failure;
 use crate::id::{Attempt, Instance, Token};
 use crate::kind::Retry;
 use crate::ledger::Row;
-use crate::rank;
+use crate::rank::{self, Expect};
 use crate::report::Progress;
 use crate::runner::desk::Entry;
 use crate::runner::fingerprint::fingerprint;
-use crate::runner::values::resolve;
 use crate::runner::{Ending, Options, Selected};
 use crate::scheduler::{Command, Ended, Event, Setup};
 use crate::workflow::{Unresolved, Workflow};
@@ -28,7 +27,9 @@ pub(super) fn setup<'w>(
     selected: &Selected,
     options: &Options,
 ) -> Setup<'w> {
-    let durations = rank::durations(workflow, |id| rows.get(id.index()));
+    let durations = rank::durations(workflow, rows, |id| {
+        Expect::of(workflow.task_of(id).effect, &rows[id.index()])
+    });
     let first = rows.iter().map(|row| row.open.is_some() || row.failure.is_some()).collect();
     Setup {
         graph: &workflow.graph,
@@ -73,7 +74,8 @@ impl Session<'_> {
     fn start(&mut self, instance: Instance) -> Result<(), Failure> {
         let workflow = self.workflow;
         let task = workflow.task_of(instance);
-        let resolved = resolve(workflow, instance, &self.board)
+        let resolved = workflow
+            .resolve(instance, &self.board)
             .map_err(|unresolved| self.unresolved(instance, unresolved))?;
         for pointer in &resolved.secret {
             if let Some(value) = resolved.params.pointer(pointer) {

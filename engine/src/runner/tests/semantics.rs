@@ -1,1 +1,505 @@
+//! What becomes of an instance, case by case.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use serde_json::json;
+use tokio::sync::watch;
+
 use super::*;
+use crate::cx::{SiteContext, Stop};
+use crate::event::{Body, Done, Event, Origin, Outcome, RunEnded};
+use crate::failure::Failure;
+use crate::id::{Attempt, Instance};
+use crate::journal::StoreError;
+use crate::kind::{OnDrift, Retry, Settle};
+use crate::report::{Progress, Reporter};
+use crate::runner::{Ending, Run, RunError, Selected, Summary};
+use crate::testing::Reaction;
+use crate::workflow::Workflow;
+
+fn one(stage: &Stage, effect: Effect) -> Sketch {
+    sketch(stage, "t", effect, &[])
+}
+
+async fn run(stage: &Stage, sketches: Vec<Sketch>) -> Summary {
+    let workflow = workflow(sketches, &[]);
+    execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap()
+}
+
+fn done(summary: &Summary, index: usize) -> Done {
+    match &summary.endings[index] {
+        Ending::Succeeded { done, .. } => *done,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn failure(summary: &Summary, index: usize) -> &Failure {
+    match &summary.endings[index] {
+        Ending::Failed { failure, .. } => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refusal(retry: Retry) -> Reaction {
+    let mut failure = Failure::new("world::refused", "refused", retry);
+    failure.refused = true;
+    Reaction::Refuse(failure)
+}
+
+fn open(stage: &Stage, workflow: &Workflow, index: usize) -> bool {
+    let ledger = stage.store.ledger(&workflow.names());
+    ledger.row(&workflow.instances[index].name).is_some_and(|row| row.open.is_some())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_may_pass_is_tried_again_after_a_pause() {
+    let stage = Stage::default();
+    stage.world.on_apply("t", [refusal(Retry::Backoff), refusal(Retry::Backoff)]);
+    let summary = run(&stage, vec![one(&stage, Effect::Once)]).await;
+    assert_eq!(done(&summary, 0), Done::Created);
+    assert_eq!(stage.world.times("t"), 1);
+    assert!(summary.took > Duration::from_millis(4800), "{:?}", summary.took);
+    assert!(summary.took < Duration::from_millis(7300), "{:?}", summary.took);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_for_good_is_not_tried_again() {
+    for retry in [Retry::Never, Retry::Human] {
+        let stage = Stage::default();
+        stage.world.on_apply("t", [refusal(retry)]);
+        let sketches = vec![one(&stage, Effect::Converge), sketch(&stage, "u", Effect::Gate, &[0])];
+        let summary = run(&stage, sketches).await;
+        assert_eq!(failure(&summary, 0).code, "world::refused");
+        assert_eq!(summary.endings[1], Ending::Blocked(vec![Instance(0)]));
+        assert_eq!(summary.needs_a_human(), retry == Retry::Human);
+        assert_eq!(summary.ended, RunEnded::Failed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i13_an_error_of_a_probe_never_leads_to_an_apply() {
+    for effect in [Effect::Converge, Effect::Once, Effect::Action] {
+        let stage = Stage::default();
+        stage.world.on_probe("t", [Reaction::LoseReply, Reaction::LoseReply, Reaction::LoseReply]);
+        let summary = run(&stage, vec![one(&stage, effect)]).await;
+        assert_eq!(failure(&summary, 0).code, "world::lost");
+        assert_eq!(stage.world.effects(), []);
+        assert_eq!(stage.world.looks("t"), 3);
+        assert!(!stage.store.has(Instance(0), |body| matches!(body, Body::Intent(_))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_is_found_out_and_not_asked_for_again() {
+    for effect in [Effect::Converge, Effect::Once] {
+        let stage = Stage::default();
+        stage.world.on_apply("t", [Reaction::LoseReply]);
+        let summary = run(&stage, vec![one(&stage, effect)]).await;
+        assert_eq!(done(&summary, 0), Done::Created);
+        assert_eq!(stage.world.times("t"), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_late_is_waited_for() {
+    let stage = Stage::default();
+    stage.world.on_apply("t", [Reaction::Late(Duration::from_secs(20))]);
+    let summary = run(&stage, vec![one(&stage, Effect::Once)]).await;
+    assert_eq!(done(&summary, 0), Done::Created);
+    assert!(summary.took >= Duration::from_secs(20) && summary.took < Duration::from_secs(26));
+}
+
+#[tokio::test(start_paused = true)]
+async fn i2_a_once_that_never_showed_stays_in_doubt() {
+    let stage = Stage::default();
+    stage.world.on_apply("t", [Reaction::Late(Duration::from_secs(70))]);
+    let mut once = one(&stage, Effect::Once);
+    once.conclusive = false;
+    let workflow = workflow(vec![once], &[]);
+    let go = || execute(&workflow, &stage.store, options(&stage.store, 1));
+    assert_eq!(failure(&go().await.unwrap(), 0).code, "engine::not-settled");
+    assert!(open(&stage, &workflow, 0));
+    assert_eq!(failure(&go().await.unwrap(), 0).code, "engine::in-doubt");
+    assert!(open(&stage, &workflow, 0));
+    assert_eq!(done(&go().await.unwrap(), 0), Done::Recovered);
+    assert_eq!(stage.world.times("t"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conclusive_once_is_asked_for_again_only_when_settle_is_over() {
+    let stage = Stage::default();
+    let lost = Failure::new("world::hung-up", "hung up", Retry::Backoff);
+    stage.world.on_apply("t", [Reaction::Refuse(lost)]);
+    let summary = run(&stage, vec![one(&stage, Effect::Once)]).await;
+    assert_eq!(done(&summary, 0), Done::Created);
+    assert_eq!(stage.world.times("t"), 1);
+    assert!(summary.took > Duration::from_secs(30), "{:?}", summary.took);
+    let closed = |body: &Body| matches!(body, Body::Outcome(o) if **o == Outcome::DidNotTakeHold);
+    assert!(stage.store.has(Instance(0), closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_there_is_adopted_as_found_and_never_changed() {
+    let stage = Stage::default();
+    stage.world.put("t", json!(1), false);
+    let mut task = one(&stage, Effect::Converge);
+    task.with = json!(1);
+    let workflow = workflow(vec![task.clone()], &[]);
+    let summary = execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+    assert_eq!(done(&summary, 0), Done::Adopted);
+    let row = stage.store.ledger(&workflow.names());
+    let row = row.row(&workflow.instances[0].name).unwrap().clone();
+    assert_eq!(row.success.unwrap().origin, Origin::Found);
+
+    task.with = json!(2);
+    let summary = run(&stage, vec![task]).await;
+    assert_eq!(done(&summary, 0), Done::LeftDrifted);
+    assert_eq!(summary.ended, RunEnded::Complete);
+    assert_eq!(stage.world.effects(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_somebody_elses_and_differs_stops_for_a_person() {
+    let stage = Stage::default();
+    stage.world.put("t", json!(1), false);
+    let summary = run(&stage, vec![one(&stage, Effect::Converge)]).await;
+    assert_eq!(failure(&summary, 0).code, "engine::not-ours");
+    assert!(summary.needs_a_human());
+    assert_eq!(stage.world.effects(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_is_fixed_or_reported_as_the_task_says() {
+    let stage = Stage::default();
+    let mut task = one(&stage, Effect::Converge);
+    task.with = json!(1);
+    run(&stage, vec![task.clone()]).await;
+    task.kind.on_drift = OnDrift::Report;
+    task.with = json!(2);
+    assert_eq!(done(&run(&stage, vec![task.clone()]).await, 0), Done::LeftDrifted);
+    task.kind.on_drift = OnDrift::Fix;
+    assert_eq!(done(&run(&stage, vec![task.clone()]).await, 0), Done::Updated);
+    assert_eq!(done(&run(&stage, vec![task.clone()]).await, 0), Done::UpToDate);
+    stage.world.remove("t");
+    assert_eq!(done(&run(&stage, vec![task]).await, 0), Done::Recreated);
+    assert_eq!(stage.world.times("t"), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_once_that_vanished_is_made_again_only_in_a_new_incarnation() {
+    let stage = Stage::default();
+    let host = sketch(&stage, "host", Effect::Converge, &[]);
+    let mut once = sketch(&stage, "once", Effect::Once, &[0]);
+    once.lives_in = vec![0];
+    let sketches = || vec![host.clone(), once.clone()];
+    run(&stage, sketches()).await;
+    stage.world.remove("once");
+    assert_eq!(failure(&run(&stage, sketches()).await, 1).code, "engine::was-done");
+    stage.world.remove("host");
+    let summary = run(&stage, sketches()).await;
+    assert_eq!((done(&summary, 0), done(&summary, 1)), (Done::Recreated, Done::Created));
+    assert_eq!(stage.world.times("once"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_runs_again_when_its_inputs_change_or_it_is_stale() {
+    let stage = Stage::default();
+    let mut action = one(&stage, Effect::Action);
+    assert_eq!(done(&run(&stage, vec![action.clone()]).await, 0), Done::Ran);
+    assert_eq!(done(&run(&stage, vec![action.clone()]).await, 0), Done::Unverified);
+    action.with = json!("other");
+    assert_eq!(done(&run(&stage, vec![action.clone()]).await, 0), Done::Ran);
+    action.fresh = Some(Duration::from_secs(60));
+    let workflow = workflow(vec![action], &[]);
+    let mut later = options(&stage.store, 3);
+    let now = later.clock.now();
+    later.clock = crate::runner::Clock::new(move || now + 61_000);
+    let summary = execute(&workflow, &stage.store, later).await.unwrap();
+    assert_eq!(done(&summary, 0), Done::Ran);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apply_that_hangs_is_given_up() {
+    let stage = Stage::default();
+    stage.world.on_apply("t", [Reaction::Hang]);
+    let mut task = one(&stage, Effect::Converge);
+    task.timeout = Duration::from_secs(5);
+    assert_eq!(done(&run(&stage, vec![task]).await, 0), Done::Created);
+    assert_eq!(stage.world.times("t"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_is_polled_until_settle_is_over() {
+    let stage = Stage::default();
+    stage.world.on_probe("t", (0..5).map(|_| Reaction::LoseReply));
+    assert_eq!(done(&run(&stage, vec![one(&stage, Effect::Gate)]).await, 0), Done::Passed);
+    stage.world.on_probe("t", (0..100).map(|_| Reaction::LoseReply));
+    let mut gate = one(&stage, Effect::Gate);
+    gate.kind.settle = Settle::within(Duration::from_secs(12));
+    let summary = run(&stage, vec![gate]).await;
+    assert_eq!(failure(&summary, 0).code, "world::lost");
+    assert!(summary.took >= Duration::from_secs(12) && summary.took < Duration::from_secs(13));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_kind_fails_its_instance_only() {
+    let stage = Stage::default();
+    stage.world.on_apply("t", [Reaction::Panic]);
+    let sketches = vec![one(&stage, Effect::Converge), sketch(&stage, "u", Effect::Once, &[])];
+    let workflow = workflow(sketches, &[]);
+    let summary = execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+    assert_eq!(failure(&summary, 0).code, "engine::panic");
+    assert_eq!(done(&summary, 1), Done::Created);
+    assert!(open(&stage, &workflow, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_fail_fast_nothing_new_starts_but_what_comes_last() {
+    let stage = Stage::default();
+    stage.world.on_apply("a", [refusal(Retry::Never)]);
+    let mut slow = sketch(&stage, "slow", Effect::Converge, &[]);
+    slow.kind.takes = Duration::from_secs(5);
+    let mut last = sketch(&stage, "last", Effect::Action, &[]);
+    last.finally = true;
+    let sketches = vec![
+        sketch(&stage, "a", Effect::Converge, &[]),
+        slow,
+        sketch(&stage, "b", Effect::Converge, &[1]),
+        sketch(&stage, "c", Effect::Converge, &[0]),
+        last,
+    ];
+    let workflow = workflow(sketches, &[]);
+    let mut options = options(&stage.store, 1);
+    options.fail_fast = true;
+    let summary = execute(&workflow, &stage.store, options).await.unwrap();
+    assert_eq!(done(&summary, 1), Done::Created);
+    assert_eq!(summary.endings[2], Ending::NotStarted);
+    assert_eq!(summary.endings[3], Ending::Blocked(vec![Instance(0)]));
+    assert_eq!(done(&summary, 4), Done::Ran);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_last_runs_however_the_others_end() {
+    let stage = Stage::default();
+    stage.world.on_apply("a", [refusal(Retry::Never)]);
+    let mut last = sketch(&stage, "last", Effect::Action, &[1]);
+    last.finally = true;
+    let a = sketch(&stage, "a", Effect::Converge, &[]);
+    let sketches = vec![a, sketch(&stage, "b", Effect::Converge, &[0]), last];
+    let summary = run(&stage, sketches).await;
+    assert_eq!(summary.endings[1], Ending::Blocked(vec![Instance(0)]));
+    assert_eq!(done(&summary, 2), Done::Ran);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_is_waited_for_and_a_broken_one_ends_the_run() {
+    let stage = Stage::default();
+    stage.store.fail_next([StoreError::Full, StoreError::Full]);
+    let summary = run(&stage, vec![one(&stage, Effect::Converge)]).await;
+    assert_eq!(done(&summary, 0), Done::Created);
+    assert!(summary.took >= Duration::from_secs(4));
+
+    let stage = Stage::default();
+    let source = Failure::new("disk::io", "I/O error", Retry::Never);
+    stage.store.fail_next([StoreError::Broken { source }]);
+    let workflow = workflow(vec![one(&stage, Effect::Converge)], &[]);
+    let error = execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap_err();
+    assert!(matches!(error, RunError::State { undecided, .. } if undecided.is_empty()));
+    assert_eq!(stage.world.effects(), []);
+    assert_eq!(stage.store.events(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_declined_run_writes_nothing() {
+    let stage = Stage::default();
+    let gate = sketch(&stage, "gate", Effect::Gate, &[]);
+    let sketches = vec![gate, sketch(&stage, "t", Effect::Converge, &[0])];
+    let workflow = workflow(sketches, &[]);
+    let mut options = options(&stage.store, 1);
+    options.confirm = Some(Arc::new(|| Box::pin(async { false })));
+    let error = execute(&workflow, &stage.store, options).await.unwrap_err();
+    assert!(matches!(error, RunError::Declined));
+    assert_eq!(stage.world.effects(), []);
+    assert!(!stage.store.has(Instance(1), |_| true));
+}
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Ears {
+    progress: Mutex<Vec<Progress>>,
+    log: Vec<u8>,
+}
+
+impl Reporter for Ears {
+    fn progress(&mut self, progress: Progress) {
+        self.progress.lock().unwrap().push(progress);
+    }
+
+    fn durable(&mut self, _: &[Event]) {}
+
+    fn log(&mut self, _: Instance, _: Attempt, bytes: &[u8]) {
+        self.log.extend_from_slice(bytes);
+    }
+}
+
+fn prepared(stage: &Stage, workflow: &Arc<Workflow>, selected: Selected) -> Run {
+    Run {
+        workflow: Arc::clone(workflow),
+        ledger: stage.store.ledger(&workflow.names()),
+        selected,
+        site: Arc::new(SiteContext::default()),
+        store: Arc::clone(&stage.store) as Arc<dyn crate::journal::Store>,
+        vault: Arc::clone(&stage.store) as Arc<dyn crate::journal::Vault>,
+        options: options(&stage.store, 1),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_interrupt_lets_applies_finish_with_one_look() {
+    let stage = Stage::default();
+    let mut slow = one(&stage, Effect::Once);
+    slow.kind.takes = Duration::from_secs(5);
+    let mut late = sketch(&stage, "late", Effect::Once, &[]);
+    late.kind.takes = Duration::from_secs(5);
+    stage.world.on_apply("late", [Reaction::Late(Duration::from_secs(9))]);
+    let next = sketch(&stage, "next", Effect::Converge, &[0]);
+    let workflow = workflow(vec![slow, late, next], &[]);
+    let (stop, stopped) = watch::channel(Stop::No);
+    let run = prepared(&stage, &workflow, Selected::all(&workflow));
+    let mut ears = Ears::default();
+    let (summary, ()) = tokio::join!(run.execute(&mut ears, stopped), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.send_replace(Stop::Graceful);
+    });
+    let summary = summary.unwrap();
+    assert_eq!(done(&summary, 0), Done::Created);
+    assert_eq!(summary.endings[1..], [Ending::Interrupted, Ending::NotStarted]);
+    assert_eq!(summary.ended, RunEnded::Interrupted);
+    assert!(summary.took < Duration::from_secs(6));
+    assert!(open(&stage, &workflow, 1));
+    let summary = execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+    assert_eq!(done(&summary, 1), Done::Recovered);
+    assert_eq!(stage.world.times("late"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_second_interrupt_drops_applies_and_leaves_them_open() {
+    let stage = Stage::default();
+    stage.world.on_apply("t", [Reaction::Hang]);
+    let workflow = workflow(vec![one(&stage, Effect::Converge)], &[]);
+    let (stop, stopped) = watch::channel(Stop::No);
+    let run = prepared(&stage, &workflow, Selected::all(&workflow));
+    let mut ears = Ears::default();
+    let (summary, ()) = tokio::join!(run.execute(&mut ears, stopped), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.send_replace(Stop::Graceful);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.send_replace(Stop::Forced);
+    });
+    let summary = summary.unwrap();
+    assert_eq!(summary.endings, [Ending::Interrupted]);
+    assert!(summary.took < Duration::from_secs(3));
+    assert!(open(&stage, &workflow, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn i8_a_secret_is_in_the_vault_and_nowhere_else() {
+    let stage = Stage::default();
+    let mut task = one(&stage, Effect::Converge);
+    task.kind.secret = Some("canary-canary-canary".to_owned());
+    task.kind.says = vec![b"before canary-cana".to_vec(), b"ry-canary after".to_vec()];
+    let mut again = task.clone();
+    again.name = "u".to_owned();
+    again.needs = vec![0];
+    let workflow = workflow(vec![task, again], &[]);
+    let run = prepared(&stage, &workflow, Selected::all(&workflow));
+    let (_keep, stop) = watch::channel(Stop::No);
+    let mut ears = Ears::default();
+    run.execute(&mut ears, stop).await.unwrap();
+    let vault: &dyn crate::journal::Vault = &*stage.store;
+    let kept = vault.secret(&workflow.instances[0].name, "key").unwrap().unwrap();
+    assert_eq!(kept.reveal(), &json!("canary-canary-canary"));
+    assert!(!stage.store.dump().contains("canary"));
+    // The first one could not know its own secret before it had looked; the second does.
+    let log = String::from_utf8(ears.log).unwrap();
+    assert!(log.ends_with("before *** after"), "{log}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn i7_only_what_is_selected_is_applied_and_the_rest_must_hold() {
+    let stage = Stage::default();
+    let sketches: Vec<Sketch> = vec![
+        sketch(&stage, "a", Effect::Converge, &[]),
+        sketch(&stage, "gate", Effect::Gate, &[0]),
+        sketch(&stage, "b", Effect::Converge, &[0, 1]),
+        sketch(&stage, "c", Effect::Converge, &[2]),
+    ];
+    let workflow = workflow(sketches, &[]);
+    let only_b = || Selected {
+        run: BTreeSet::from([Instance(2)]),
+        verify: BTreeSet::from([Instance(0), Instance(1)]),
+        ..Selected::default()
+    };
+    let go = async || {
+        let (_keep, stop) = watch::channel(Stop::No);
+        prepared(&stage, &workflow, only_b()).execute(&mut Ears::default(), stop).await
+    };
+    let Err(RunError::Unmet { unmet }) = go().await else { panic!("a was never applied") };
+    assert_eq!(unmet.len(), 1);
+    assert_eq!(unmet[0].instance.as_str(), "a");
+    assert_eq!((stage.world.effects().len(), stage.store.events().len()), (0, 0));
+
+    execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+    stage.world.remove("b");
+    stage.world.remove("c");
+    let summary = go().await.unwrap();
+    assert_eq!(done(&summary, 2), Done::Recreated);
+    assert_eq!(summary.endings[0], Ending::Verified);
+    assert_eq!(summary.endings[3], Ending::LeftOut);
+    assert_eq!(stage.world.times("c"), 1);
+
+    stage.world.remove("a");
+    assert!(matches!(go().await, Err(RunError::Unmet { .. })));
+    assert_eq!(stage.world.times("a"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_skip_leaves_out_blocks_only_those_that_need_it() {
+    let stage = Stage::default();
+    let sketches: Vec<Sketch> = vec![
+        sketch(&stage, "a", Effect::Converge, &[]),
+        sketch(&stage, "b", Effect::Converge, &[0]),
+        sketch(&stage, "c", Effect::Converge, &[]),
+    ];
+    let workflow = workflow(sketches, &[]);
+    let selected = Selected {
+        run: BTreeSet::from([Instance(1), Instance(2)]),
+        skip: BTreeSet::from([Instance(0)]),
+        ..Selected::default()
+    };
+    let (_keep, stop) = watch::channel(Stop::No);
+    let run = prepared(&stage, &workflow, selected);
+    let summary = run.execute(&mut Ears::default(), stop).await.unwrap();
+    assert_eq!(summary.endings[1], Ending::Blocked(vec![Instance(0)]));
+    assert_eq!(done(&summary, 2), Done::Created);
+}
+
+#[tokio::test(start_paused = true)]
+async fn force_applies_what_is_satisfied_and_spares_a_once() {
+    let stage = Stage::default();
+    let sketches =
+        vec![sketch(&stage, "a", Effect::Converge, &[]), sketch(&stage, "b", Effect::Once, &[])];
+    let workflow = workflow(sketches, &[]);
+    execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+    let all: BTreeSet<Instance> = workflow.ids().collect();
+    let force = Selected { force: all.clone(), ..Selected::all(&workflow) };
+    let (_keep, stop) = watch::channel(Stop::No);
+    let run = prepared(&stage, &workflow, force);
+    let summary = run.execute(&mut Ears::default(), stop.clone()).await.unwrap();
+    assert_eq!((done(&summary, 0), done(&summary, 1)), (Done::Updated, Done::Kept));
+    let redo = Selected { redo: all, ..Selected::all(&workflow) };
+    let run = prepared(&stage, &workflow, redo);
+    let summary = run.execute(&mut Ears::default(), stop).await.unwrap();
+    assert_eq!((done(&summary, 0), done(&summary, 1)), (Done::UpToDate, Done::Recreated));
+}

@@ -3,6 +3,7 @@
 mod access;
 mod apply;
 mod etcd;
+mod kinds;
 mod kubeconfig;
 mod machine;
 mod proxy;

@@ -1,11 +1,14 @@
-//! The resources that a machine shows: types, and what they say now.
+//! What the resources of a machine say now.
 //!
 //! Source: `pkg/machinery/resources` of Talos 1.13.
 
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use super::specs;
+use super::{
+    kinds::{DEFINITIONS, KINDS, Kind, NAMESPACE_NAMES, NAMESPACES},
+    specs,
+};
 use crate::talos::{
     live::{Live, Part, Stage},
     rack::{Fleet, Machine},
@@ -14,132 +17,8 @@ use crate::talos::{
     wire::cosi::resource::{Metadata, Resource, Spec},
 };
 
-/// The type of the definitions of all types.
-const DEFINITIONS: &str = "ResourceDefinitions.meta.cosi.dev";
-/// The type of namespaces.
-const NAMESPACES: &str = "Namespaces.meta.cosi.dev";
 /// Marks a resource whose YAML is one text, so that clients parse it once more.
 const TEXT_MARK: (&str, &str) = ("talos.dev/yaml-spec", "1");
-
-/// A type of resource.
-pub(super) struct Kind {
-    /// Its name on the wire.
-    pub(super) name: &'static str,
-    /// Where its resources live.
-    namespace: &'static str,
-    aliases: &'static [&'static str],
-    /// Heading and JSON path of what `talosctl get` prints.
-    columns: &'static [(&'static str, &'static str)],
-    /// Whether only administrators may read it.
-    pub(super) sensitive: bool,
-}
-
-const fn kind(
-    name: &'static str,
-    namespace: &'static str,
-    aliases: &'static [&'static str],
-    columns: &'static [(&'static str, &'static str)],
-) -> Kind {
-    Kind { name, namespace, aliases, columns, sensitive: false }
-}
-
-/// Every type that the lab knows.
-const KINDS: [Kind; 17] = [
-    kind(
-        "AddressStatuses.net.talos.dev",
-        "network",
-        &["address", "addresses"],
-        &[("Address", "{.address}"), ("Link", "{.linkName}")],
-    ),
-    kind(
-        "EtcdMembers.etcd.talos.dev",
-        "etcd",
-        &["etcdmember", "etcdmembers"],
-        &[("Member ID", "{.memberID}")],
-    ),
-    kind(
-        "HostnameStatuses.net.talos.dev",
-        "network",
-        &["hostname", "hostnames"],
-        &[("Hostname", "{.hostname}"), ("Domainname", "{.domainname}")],
-    ),
-    Kind {
-        sensitive: true,
-        ..kind("MachineConfigs.config.talos.dev", "config", &["machineconfig", "mc"], &[])
-    },
-    kind(
-        "MachineStatuses.runtime.talos.dev",
-        "runtime",
-        &["machinestatus"],
-        &[("Stage", "{.stage}"), ("Ready", "{.status.ready}")],
-    ),
-    kind("MachineTypes.config.talos.dev", "config", &["machinetype"], &[("Type", "{@}")]),
-    kind(
-        "Members.cluster.talos.dev",
-        "cluster",
-        &["member", "members"],
-        &[
-            ("Hostname", "{.hostname}"),
-            ("Machine Type", "{.machineType}"),
-            ("OS", "{.operatingSystem}"),
-            ("Addresses", "{.addresses}"),
-        ],
-    ),
-    kind("MetaKeys.runtime.talos.dev", "runtime", &["meta", "metakey"], &[("Value", "{.value}")]),
-    kind(NAMESPACES, "meta", &["ns", "namespace"], &[]),
-    kind(
-        "NetworkStatuses.net.talos.dev",
-        "network",
-        &["netstatus", "netstatuses"],
-        &[
-            ("Address", "{.addressReady}"),
-            ("Connectivity", "{.connectivityReady}"),
-            ("Hostname", "{.hostnameReady}"),
-            ("Etc", "{.etcFilesReady}"),
-        ],
-    ),
-    kind(
-        "NodeAddresses.net.talos.dev",
-        "network",
-        &["nodeaddress"],
-        &[("Addresses", "{.addresses}"), ("SortAlgorithm", "{.sortAlgorithm}")],
-    ),
-    kind("Nodenames.kubernetes.talos.dev", "k8s", &["nodename"], &[("Nodename", "{.nodename}")]),
-    kind(
-        DEFINITIONS,
-        "meta",
-        &["rd", "rds", "resourcedefinition"],
-        &[("Aliases", "{.aliases[:]}")],
-    ),
-    kind(
-        "Services.v1alpha1.talos.dev",
-        "runtime",
-        &["svc", "service"],
-        &[("Running", "{.running}"), ("Healthy", "{.healthy}"), ("Health Unknown", "{.unknown}")],
-    ),
-    kind(
-        "SystemInformations.hardware.talos.dev",
-        "hardware",
-        &["systeminformation"],
-        &[("UUID", "{.uuid}")],
-    ),
-    kind("TimeStatuses.v1alpha1.talos.dev", "runtime", &["timestatus"], &[("Synced", "{.synced}")]),
-    kind("Versions.runtime.talos.dev", "runtime", &["version"], &[("Version", "{.version}")]),
-];
-
-/// Every namespace that the lab knows.
-const NAMESPACE_NAMES: [&str; 9] =
-    ["cluster", "config", "etcd", "hardware", "k8s", "meta", "network", "runtime", "secrets"];
-
-/// A type by its exact name.
-pub(super) fn known(name: &str) -> Option<&'static Kind> {
-    KINDS.iter().find(|kind| kind.name == name)
-}
-
-/// Whether a namespace exists.
-pub(super) fn has_namespace(name: &str) -> bool {
-    NAMESPACE_NAMES.contains(&name)
-}
 
 /// One resource, before it has a version.
 struct Item {
@@ -225,13 +104,7 @@ fn items(kind: &Kind, fleet: &Fleet, machine: &Machine, live: &Live) -> Vec<Item
             let proto = specs::Hostname { hostname: live.hostname.clone() };
             vec![Item::new("hostname", &spec).proto(&proto)]
         }
-        "NetworkStatuses.net.talos.dev" => vec![Item::new(
-            "status",
-            &json!({
-                "addressReady": true, "connectivityReady": true,
-                "hostnameReady": !live.hostname.is_empty(), "etcFilesReady": true,
-            }),
-        )],
+        "NetworkStatuses.net.talos.dev" => vec![network(!live.hostname.is_empty())],
         "SystemInformations.hardware.talos.dev" => vec![hardware(machine)],
         "TimeStatuses.v1alpha1.talos.dev" => {
             let synced = live.has(Part::Clock) || live.stage == Stage::Maintenance;
@@ -239,7 +112,10 @@ fn items(kind: &Kind, fleet: &Fleet, machine: &Machine, live: &Live) -> Vec<Item
             vec![Item::new("node", &spec).proto(&specs::Time { synced })]
         }
         "Versions.runtime.talos.dev" => {
-            vec![Item::new("version", &json!({"version": machine.release().tag()}))]
+            vec![Item::new(
+                "version",
+                &json!({"name": "Talos", "version": machine.release().tag()}),
+            )]
         }
         "MetaKeys.runtime.talos.dev" => meta(machine),
         "MachineStatuses.runtime.talos.dev" => vec![status(live)],
@@ -247,7 +123,8 @@ fn items(kind: &Kind, fleet: &Fleet, machine: &Machine, live: &Live) -> Vec<Item
             .services
             .summary()
             .map(|(id, running, healthy, unknown)| {
-                Item::new(id, &json!({"running": running, "healthy": healthy, "unknown": unknown}))
+                let spec = json!({"running": running, "healthy": healthy, "unknown": unknown});
+                Item::new(id, &spec).proto(&specs::Service { running, healthy, unknown })
             })
             .collect(),
         _ => configured(kind, fleet, machine, live),
@@ -257,7 +134,7 @@ fn items(kind: &Kind, fleet: &Fleet, machine: &Machine, live: &Live) -> Vec<Item
 /// What only a configured machine shows.
 fn configured(kind: &Kind, fleet: &Fleet, machine: &Machine, live: &Live) -> Vec<Item> {
     let Some(config) = &live.config else { return Vec::new() };
-    let role = if config.is_controller() { "controlplane" } else { "worker" };
+    let (role, number) = if config.is_controller() { ("controlplane", 2) } else { ("worker", 3) };
     match kind.name {
         "MachineConfigs.config.talos.dev" => {
             let persistent = machine.disk.config.as_deref();
@@ -269,7 +146,9 @@ fn configured(kind: &Kind, fleet: &Fleet, machine: &Machine, live: &Live) -> Vec
             })
             .collect()
         }
-        "MachineTypes.config.talos.dev" => vec![Item::new("machine-type", &json!(role))],
+        "MachineTypes.config.talos.dev" => {
+            vec![Item::new("machine-type", &json!(role)).proto(&specs::Type { number })]
+        }
         "Nodenames.kubernetes.talos.dev" => vec![Item::new(
             "nodename",
             &json!({
@@ -278,7 +157,12 @@ fn configured(kind: &Kind, fleet: &Fleet, machine: &Machine, live: &Live) -> Vec
         )],
         "EtcdMembers.etcd.talos.dev" if live.has(Part::Etcd) => {
             let member = machine.disk.etcd.as_ref().map(|data| format!("{:016x}", data.member));
-            member.map(|id| Item::new("local", &json!({"memberID": id}))).into_iter().collect()
+            member
+                .map(|id| {
+                    Item::new("local", &json!({"memberID": id})).proto(&specs::Meta { value: id })
+                })
+                .into_iter()
+                .collect()
         }
         "Members.cluster.talos.dev" => members(fleet, live),
         _ => Vec::new(),
@@ -286,27 +170,20 @@ fn configured(kind: &Kind, fleet: &Fleet, machine: &Machine, live: &Live) -> Vec
 }
 
 fn definition(kind: &Kind) -> Item {
-    let display = kind.name.split('.').next().unwrap_or_default();
-    let singular = display.strip_suffix("es").filter(|s| s.ends_with("ss") || s.ends_with("us"));
-    let singular = singular.or_else(|| display.strip_suffix('s')).unwrap_or(display);
-    let lower = kind.name.to_lowercase();
-    let parts: Vec<&str> = lower.split('.').collect();
-    let mut all: Vec<String> = (1..=parts.len()).map(|count| parts[..count].join(".")).collect();
-    all.extend(kind.aliases.iter().map(|alias| (*alias).to_owned()));
-    all.push(singular.to_lowercase());
+    let names = kind.names();
     let columns: Vec<Value> =
         kind.columns.iter().map(|(name, path)| json!({"name": name, "jsonPath": path})).collect();
     let spec = json!({
-        "type": kind.name, "displayType": singular, "defaultNamespace": kind.namespace,
-        "aliases": kind.aliases, "allAliases": all, "printColumns": columns,
+        "type": kind.name, "displayType": names.display, "defaultNamespace": kind.namespace,
+        "aliases": names.aliases, "allAliases": names.all, "printColumns": columns,
         "sensitivity": if kind.sensitive { "sensitive" } else { "" },
     });
     let proto = specs::Definition {
         resource_type: kind.name.to_owned(),
-        display_type: singular.to_owned(),
+        display_type: names.display,
         default_namespace: kind.namespace.to_owned(),
-        aliases: kind.aliases.iter().map(|alias| (*alias).to_owned()).collect(),
-        all_aliases: all,
+        aliases: names.aliases,
+        all_aliases: names.all,
         print_columns: kind
             .columns
             .iter()
@@ -314,7 +191,7 @@ fn definition(kind: &Kind) -> Item {
             .collect(),
         sensitivity: i32::from(kind.sensitive),
     };
-    Item::new(lower, &spec).proto(&proto)
+    Item::new(kind.name.to_lowercase(), &spec).proto(&proto)
 }
 
 fn addresses(live: &Live) -> Vec<Item> {
@@ -322,20 +199,25 @@ fn addresses(live: &Live) -> Vec<Item> {
     let link = live.interfaces.first().map(|one| one.link.clone()).unwrap_or_default();
     let shared = live.vips.iter().map(|vip| (link.clone(), format!("{vip}/32")));
     let loopback = ("lo".to_owned(), "127.0.0.1/8".to_owned());
-    own.chain(shared)
-        .chain([loopback])
-        .map(|(link, cidr)| {
-            let host = link == "lo";
-            Item::new(
-                format!("{link}/{cidr}"),
-                &json!({
-                    "address": cidr, "linkIndex": if host { 1 } else { 7 }, "linkName": link,
-                    "family": "inet4", "scope": if host { "host" } else { "global" },
-                    "flags": "permanent", "priority": 0,
-                }),
-            )
-        })
-        .collect()
+    own.chain(shared).chain([loopback]).map(|(link, cidr)| address(&link, &cidr)).collect()
+}
+
+fn address(link: &str, cidr: &str) -> Item {
+    let host = link == "lo";
+    let index = if host { 1 } else { 7 };
+    let spec = json!({
+        "address": cidr, "linkIndex": index, "linkName": link, "family": "inet4",
+        "scope": if host { "host" } else { "global" }, "flags": "permanent", "priority": 0,
+    });
+    let proto = specs::AddressStatus {
+        address: specs::Network::of(cidr),
+        link_index: index,
+        link_name: link.to_owned(),
+        family: specs::INET4,
+        scope: if host { specs::HOST } else { 0 },
+        flags: specs::PERMANENT,
+    };
+    Item::new(format!("{link}/{cidr}"), &spec).proto(&proto)
 }
 
 fn node_addresses(live: &Live) -> Vec<Item> {
@@ -364,13 +246,28 @@ fn node_addresses(live: &Live) -> Vec<Item> {
     items
 }
 
+fn network(named: bool) -> Item {
+    let spec = json!({
+        "addressReady": true, "connectivityReady": true, "hostnameReady": named,
+        "etcFilesReady": true,
+    });
+    let proto =
+        specs::NetworkStatus { address: true, connectivity: true, hostname: named, files: true };
+    Item::new("status", &spec).proto(&proto)
+}
+
 fn hardware(machine: &Machine) -> Item {
     let uuid = machine.hardware.uuid.clone();
     let spec = json!({
         "manufacturer": "QEMU", "productName": "Standard PC (Q35 + ICH9, 2009)",
         "version": "pc-q35-10.1", "uuid": uuid, "wakeUpType": "Power Switch",
     });
-    let proto = specs::System { manufacturer: "QEMU".to_owned(), uuid };
+    let proto = specs::System {
+        manufacturer: "QEMU".to_owned(),
+        product_name: "Standard PC (Q35 + ICH9, 2009)".to_owned(),
+        version: "pc-q35-10.1".to_owned(),
+        uuid,
+    };
     Item::new("systeminformation", &spec).proto(&proto)
 }
 
@@ -378,8 +275,9 @@ fn meta(machine: &Machine) -> Vec<Item> {
     let values = machine.hardware.disk.iter().flat_map(|image| &image.meta);
     values
         .map(|(key, value)| {
-            let text = String::from_utf8_lossy(value).into_owned();
-            Item::new(format!("0x{key:02x}"), &json!({"value": text}))
+            let value = String::from_utf8_lossy(value).into_owned();
+            Item::new(format!("0x{key:02x}"), &json!({"value": value}))
+                .proto(&specs::Meta { value })
         })
         .collect()
 }
@@ -421,9 +319,11 @@ fn unmet(live: &Live) -> Vec<(&'static str, String)> {
     if !problems.is_empty() {
         unmet.push(("services", problems.join(", ")));
     }
-    if live.config.is_some() && !live.has(Part::Kubelet) {
-        let name = &live.hostname;
+    let name = &live.hostname;
+    if !live.has(Part::Node) {
         unmet.push(("nodeReady", format!("node \"{name}\" status is not available yet")));
+    } else if !live.has(Part::NodeReady) {
+        unmet.push(("nodeReady", format!("node \"{name}\" is not ready")));
     }
     unmet
 }

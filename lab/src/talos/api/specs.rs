@@ -51,8 +51,75 @@ pub(super) struct Time {
 pub(super) struct System {
     #[prost(string, tag = "1")]
     pub(super) manufacturer: String,
+    #[prost(string, tag = "2")]
+    pub(super) product_name: String,
+    #[prost(string, tag = "3")]
+    pub(super) version: String,
     #[prost(string, tag = "5")]
     pub(super) uuid: String,
+}
+
+/// `AddressStatusSpec`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct AddressStatus {
+    #[prost(message, optional, tag = "1")]
+    pub(super) address: Option<Network>,
+    #[prost(uint32, tag = "6")]
+    pub(super) link_index: u32,
+    #[prost(string, tag = "7")]
+    pub(super) link_name: String,
+    #[prost(int32, tag = "8")]
+    pub(super) family: i32,
+    #[prost(int32, tag = "9")]
+    pub(super) scope: i32,
+    #[prost(uint32, tag = "10")]
+    pub(super) flags: u32,
+}
+
+/// The kernel's number of IPv4.
+pub(super) const INET4: i32 = 2;
+/// The kernel's number of the scope of loopback addresses.
+pub(super) const HOST: i32 = 254;
+/// The kernel's flag of an address without an end.
+pub(super) const PERMANENT: u32 = 128;
+
+/// `network.StatusSpec`.
+#[allow(clippy::struct_excessive_bools, reason = "the message has four")]
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct NetworkStatus {
+    #[prost(bool, tag = "1")]
+    pub(super) address: bool,
+    #[prost(bool, tag = "2")]
+    pub(super) connectivity: bool,
+    #[prost(bool, tag = "3")]
+    pub(super) hostname: bool,
+    #[prost(bool, tag = "4")]
+    pub(super) files: bool,
+}
+
+/// `v1alpha1.ServiceSpec`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Service {
+    #[prost(bool, tag = "1")]
+    pub(super) running: bool,
+    #[prost(bool, tag = "2")]
+    pub(super) healthy: bool,
+    #[prost(bool, tag = "3")]
+    pub(super) unknown: bool,
+}
+
+/// `MetaKeySpec`, and etcd's `MemberSpec`, which looks the same.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Meta {
+    #[prost(string, tag = "1")]
+    pub(super) value: String,
+}
+
+/// `MachineTypeSpec`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Type {
+    #[prost(int32, tag = "1")]
+    pub(super) number: i32,
 }
 
 /// `MachineConfigSpec`.
@@ -111,11 +178,7 @@ pub(super) struct Addresses {
 
 impl Addresses {
     pub(super) fn of(cidrs: &[String]) -> Self {
-        let addresses = cidrs.iter().filter_map(|cidr| {
-            let (address, prefix) = cidr.split_once('/')?;
-            Some(Network { ip: bytes(address.parse().ok()?), prefix_length: prefix.parse().ok()? })
-        });
-        Self { addresses: addresses.collect() }
+        Self { addresses: cidrs.iter().filter_map(|cidr| Network::of(cidr)).collect() }
     }
 }
 
@@ -126,6 +189,13 @@ pub(super) struct Network {
     ip: Vec<u8>,
     #[prost(int32, tag = "2")]
     prefix_length: i32,
+}
+
+impl Network {
+    pub(super) fn of(cidr: &str) -> Option<Self> {
+        let (address, prefix) = cidr.split_once('/')?;
+        Some(Self { ip: bytes(address.parse().ok()?), prefix_length: prefix.parse().ok()? })
+    }
 }
 
 /// `cluster.MemberSpec`.

@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
-use super::{Api, Replies, access, resources};
+use super::{Api, Replies, access, kinds, resources};
 use crate::talos::wire::cosi::resource::{
     Event, EventType, GetRequest, GetResponse, IdQuery, LabelQuery, ListRequest, ListResponse,
     Metadata, Resource, WatchRequest, WatchResponse, state_server::State,
@@ -69,7 +69,7 @@ impl State for Api {
 }
 
 impl Api {
-    fn resources(&self, namespace: &str, kind: &'static resources::Kind) -> Vec<Resource> {
+    fn resources(&self, namespace: &str, kind: &'static kinds::Kind) -> Vec<Resource> {
         self.rack.look_mut(|fleet| resources::list(fleet, self.vmid, (namespace, kind)))
     }
 }
@@ -79,14 +79,14 @@ fn readable(
     roles: &access::Roles,
     namespace: &str,
     kind: &str,
-) -> Result<&'static resources::Kind, Status> {
-    let known = resources::known(kind).ok_or_else(|| {
+) -> Result<&'static kinds::Kind, Status> {
+    let known = kinds::known(kind).ok_or_else(|| {
         Status::permission_denied(format!("resource type \"{kind}\" is not supported"))
     })?;
     if known.sensitive && !roles.has(access::ADMIN) {
         return Err(Status::permission_denied("not authorized"));
     }
-    if !resources::has_namespace(namespace) {
+    if !kinds::has_namespace(namespace) {
         return Err(Status::permission_denied(format!(
             "namespace \"{namespace}\" is not supported"
         )));
@@ -111,7 +111,7 @@ fn wanted(resource: &Resource, id: Option<&IdQuery>, labels: &[LabelQuery]) -> b
 /// One watch.
 struct Watching {
     api: Api,
-    kind: &'static resources::Kind,
+    kind: &'static kinds::Kind,
     turns: watch::Receiver<()>,
     /// What the client knows; none before the first look.
     known: Option<BTreeMap<String, Resource>>,

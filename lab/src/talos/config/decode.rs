@@ -19,11 +19,11 @@ pub(super) struct Document {
 impl Document {
     /// How Talos names a document in its messages.
     pub(super) fn id(&self) -> String {
-        match (self.kind.as_str(), self.name.as_str()) {
-            (schema::MAIN, _) => "v1alpha1.Config".to_owned(),
-            (kind, "") => format!("v1alpha1/{kind}"),
-            (kind, name) => format!("v1alpha1/{kind}/{name}"),
+        if self.kind == schema::MAIN {
+            return "v1alpha1.Config".to_owned();
         }
+        let named = schema::document(&self.kind).is_some_and(|kind| kind.keys.has("name"));
+        if named { format!("{}/{}", self.kind, self.name) } else { self.kind.clone() }
     }
 }
 
@@ -110,18 +110,27 @@ fn check(fields: &Mapping, minor: u32) -> Result<(), String> {
     if !wrong.is_empty() {
         let what = if kind == schema::MAIN { "*v1alpha1.Config" } else { kind };
         return Err(format!(
-            "error decoding {} to {what}: yaml: unmarshal errors:\n  {}",
+            "error decoding {} to {what}: yaml: construct errors:\n  {}",
             if kind == schema::MAIN { "" } else { kind },
             wrong.join("\n  ")
         ));
     }
     match unknown {
-        Some(unknown) => Err(format!(
-            "unknown keys found during decoding:\n{}",
-            serde_yaml_ng::to_string(&unknown).unwrap_or_default()
-        )),
+        Some(unknown) => {
+            Err(format!("unknown keys found during decoding:\n{}", indented(&unknown)))
+        }
         None => Ok(()),
     }
+}
+
+/// YAML with the indentation of Go's.
+fn indented(value: &Value) -> String {
+    let text = serde_yaml_ng::to_string(value).unwrap_or_default();
+    let lines = text.lines().map(|line| {
+        let depth = line.len() - line.trim_start().len();
+        format!("{:depth$}{line}\n", "")
+    });
+    lines.collect()
 }
 
 #[cfg(test)]
@@ -139,7 +148,7 @@ mod tests {
                 "version: v1alpha1\nmachine:\n  type: worker\n  tokem: a\n  ca: {crt: x, kez: y}\n"
             ),
             "error decoding document /v1alpha1/ (line 1): unknown keys found during decoding:\n\
-             machine:\n  tokem: a\n  ca:\n    kez: y\n"
+             machine:\n    ca:\n        kez: y\n    tokem: a\n"
         );
     }
 
@@ -173,7 +182,7 @@ mod tests {
 
     #[test]
     fn shapes_are_checked() {
-        assert!(error("machine: {install: {wipe: maybe}}").contains("cannot unmarshal"));
+        assert!(error("machine: {install: {wipe: maybe}}").contains("cannot construct"));
         assert!(documents("machine: {install: {wipe: yes}, type: 5}", 13).is_ok());
         assert!(
             documents("machine: {kubelet: {extraArgs: {v: [1]}}, sysctls: {a: 1}}", 13).is_ok()

@@ -83,6 +83,16 @@ impl Shape {
         }
     }
 
+    /// Whether it has a field.
+    pub(super) fn has(&self, field: &str) -> bool {
+        match self {
+            Self::Fields(Fields(fields)) => fields.contains_key(field),
+            Self::Text | Self::Bool | Self::Int | Self::Anything | Self::List(_) | Self::Map(_) => {
+                false
+            }
+        }
+    }
+
     /// The unknown keys below a value, and into `wrong` what has another shape.
     fn unknown(&self, value: &Value, minor: u32, wrong: &mut Vec<String>) -> Option<Value> {
         if value.is_null() {
@@ -162,7 +172,10 @@ impl Fields {
                 }
             }
         }
-        (!unknown.is_empty()).then_some(Value::Mapping(unknown))
+        // Go prints the keys of a map in order.
+        let mut sorted: Vec<_> = unknown.into_iter().collect();
+        sorted.sort_by(|(one, _), (other, _)| one.as_str().cmp(&other.as_str()));
+        (!sorted.is_empty()).then(|| Value::Mapping(sorted.into_iter().collect()))
     }
 }
 
@@ -192,5 +205,5 @@ fn mismatch(value: &Value, wanted: &str) -> String {
         Value::Sequence(_) => ("seq", String::new()),
         Value::Mapping(_) | Value::Tagged(_) => ("map", String::new()),
     };
-    format!("cannot unmarshal !!{tag}{text} into {wanted}")
+    format!("cannot construct !!{tag}{text} into {wanted}")
 }

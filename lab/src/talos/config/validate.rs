@@ -36,13 +36,18 @@ pub(super) fn validate(config: &Config, minor: u32) -> Result<Vec<String>, Strin
         let mut own = Errors::new();
         if document.kind == schema::MAIN {
             main(config, minor, &mut own, &mut warnings);
+            if !own.is_empty() {
+                errors.push(format!("{}: {}", document.id(), together(&own)));
+            }
         } else {
             side(document, &mut own);
-            conflict(config, document, &mut own);
+            if !own.is_empty() {
+                errors.push(format!("{}: {}", document.id(), own.join("\n")));
+            }
         }
-        if !own.is_empty() {
-            errors.push(format!("{}: {}", document.id(), together(&own)));
-        }
+    }
+    for document in config.documents.iter().filter(|one| one.kind != schema::MAIN) {
+        conflict(config, document, &mut errors);
     }
     if errors.is_empty() { Ok(warnings) } else { Err(together(&errors)) }
 }
@@ -175,20 +180,19 @@ fn cluster(config: &Config, errors: &mut Errors) {
         errors.push("cluster controlplane endpoint is required".to_owned());
         return;
     }
-    let mut own = Errors::new();
     if let Err(why) = web_address(endpoint) {
-        own.push(format!("invalid controlplane endpoint: {why}"));
+        errors.push(format!("invalid controlplane endpoint: {why}"));
     }
     let domain = config.text_at("cluster.network.dnsDomain");
     if !domain.is_empty() && !is_dns_name(domain) {
-        own.push(format!("\"{domain}\" is not a valid DNS name"));
+        errors.push(format!("\"{domain}\" is not a valid DNS name"));
     }
     if !config.is_controller() {
         if config.value("cluster.etcd").is_some() {
-            own.push("etcd config is only allowed on control plane machines".to_owned());
+            errors.push("etcd config is only allowed on control plane machines".to_owned());
         }
         if !config.text_at("cluster.ca.key").is_empty() {
-            own.push(
+            errors.push(
                 "cluster CA key is not allowed on non-controlplane nodes (.cluster.ca)".to_owned(),
             );
         }
@@ -197,17 +201,14 @@ fn cluster(config: &Config, errors: &mut Errors) {
     for manifest in config.entries_at("cluster.inlineManifests") {
         let name = manifest.get("name").and_then(Value::as_str).unwrap_or_default();
         if name.trim().is_empty() {
-            own.push("inline manifest name can't be empty".to_owned());
+            errors.push("inline manifest name can't be empty".to_owned());
         }
         if names.contains(&name) {
-            own.push(format!("inline manifest name \"{name}\" is duplicate"));
+            errors.push(format!("inline manifest name \"{name}\" is duplicate"));
         }
         names.push(name);
     }
-    discovery(config, &mut own);
-    if !own.is_empty() {
-        errors.push(together(&own));
-    }
+    discovery(config, errors);
 }
 
 fn discovery(config: &Config, errors: &mut Errors) {
@@ -312,7 +313,7 @@ fn labels(config: &Config, key: &str, what: &str, errors: &mut Errors) {
         }
         let value = value.as_str().unwrap_or_default();
         if key == "nodeLabels" && !is_label(value) {
-            own.push(format!("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.': \"{value}\""));
+            own.push(format!("label value \"{value}\" is invalid"));
         }
     }
     if !own.is_empty() {
@@ -403,10 +404,10 @@ fn conflict(config: &Config, document: &Document, errors: &mut Errors) {
 }
 
 fn web_address(text: &str) -> Result<(), String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let url = Url::parse(text).map_err(|_| "hostname must not be blank".to_owned())?;
     match (url.scheme(), url.host()) {
         ("http" | "https", Some(_)) => Ok(()),
-        ("http" | "https", None) => Err("missing host".to_owned()),
+        ("http" | "https", None) => Err("hostname must not be blank".to_owned()),
         (_, _) => Err(format!("url must contain https:// or http:// scheme, got {text:?}")),
     }
 }

@@ -14,7 +14,7 @@ pub(super) struct Bundle {
     pub(super) octet: u8,
     pub(super) os: Authority,
     etcd: Authority,
-    kubernetes: Authority,
+    pub(super) kubernetes: Authority,
     token: String,
 }
 
@@ -53,6 +53,17 @@ impl Bundle {
     pub(super) fn client(&self, role: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let year = time::Duration::days(365);
         let (certificate, key) = credentials::client(&self.os, "", role, year).unwrap();
+        (
+            CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap(),
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+        )
+    }
+
+    /// An administrator of Kubernetes.
+    pub(super) fn administrator(&self) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let year = time::Duration::days(365);
+        let made = credentials::client(&self.kubernetes, "admin", "system:masters", year);
+        let (certificate, key) = made.unwrap();
         (
             CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap(),
             PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),

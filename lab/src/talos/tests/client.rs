@@ -94,6 +94,18 @@ impl Connection {
         tokio::time::timeout(DEADLINE, connect).await.map_err(|e| e.to_string())?
     }
 
+    /// The body of a GET request's answer.
+    pub(super) async fn get(&self, path: &str) -> Option<Vec<u8>> {
+        use http_body_util::BodyExt as _;
+        use tower_service::Service as _;
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = self.channel().call(request).await.ok()?;
+        if !response.status().is_success() {
+            return None;
+        }
+        Some(response.into_body().collect().await.ok()?.to_bytes().to_vec())
+    }
+
     fn channel(&self) -> Channel {
         Channel(self.send.clone(), self.authority)
     }

@@ -1,9 +1,30 @@
-use std::io::Read as _;
+use std::{
+    io::Read as _,
+    net::{IpAddr, SocketAddr},
+};
 
 use tonic::Code;
 
 use super::{Connection, Room, eventually, normal::Patient as _};
-use crate::talos::wire::machine::{BootstrapRequest, EtcdMember, EtcdMemberListRequest};
+use crate::talos::{
+    live::Stage,
+    wire::{
+        cosi::resource::GetRequest,
+        machine::{BootstrapRequest, EtcdMember, EtcdMemberListRequest},
+    },
+};
+
+/// The YAML of one resource.
+async fn resource(connection: &Connection, namespace: &str, kind: &str, id: &str) -> String {
+    let request = GetRequest {
+        namespace: namespace.to_owned(),
+        r#type: kind.to_owned(),
+        id: id.to_owned(),
+        options: None,
+    };
+    let reply = connection.state().get(request).await.unwrap().into_inner();
+    reply.resource.unwrap().spec.unwrap().yaml_spec
+}
 
 async fn members(connection: &Connection) -> Vec<EtcdMember> {
     let reply = connection.machine().etcd_member_list(EtcdMemberListRequest::default()).await;
@@ -142,4 +163,45 @@ async fn a_reply_that_is_lost_leaves_the_bootstrap_done() {
     assert!(admin.machine().bootstrap(BootstrapRequest::default()).await.is_err());
     eventually(async || room.status(1001).etcd).await;
     assert_eq!(room.count("cp1", "Bootstrap"), 1);
+}
+
+/// The names of the nodes that the API at this address knows.
+async fn nodes(room: &Room, at: IpAddr) -> Option<Vec<String>> {
+    let authority = crate::talos::credentials::certificate(&room.bundle.kubernetes.certificate)?;
+    let at = SocketAddr::new(at, 6443);
+    let api = Connection::mutual(at, authority, room.bundle.administrator()).await.ok()?;
+    let list: serde_json::Value = serde_json::from_slice(&api.get("/api/v1/nodes").await?).unwrap();
+    let items = list["items"].as_array()?.iter();
+    items.map(|node| node["metadata"]["name"].as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn kubernetes_answers_at_the_vip_also_after_its_holder_died() {
+    let room = Room::new();
+    let vip = room.world.address().at(3, 1);
+    let connections = three(&room).await;
+    let worker = room.configured(room.hardware("w0", 2, 1), &room.bundle.worker("w0")).await;
+    assert!(nodes(&room, vip).await.is_none());
+    connections[0].machine().bootstrap_when_ready().await;
+    let all = eventually(async || nodes(&room, vip).await.filter(|nodes| nodes.len() == 4)).await;
+    assert_eq!(all, ["cp1", "cp2", "cp3", "w0"]);
+    eventually(async || (members(&connections[2]).await.len() == 3).then_some(())).await;
+    eventually(async || {
+        let status = room.machines.status();
+        status.iter().all(|one| one.stage == Some(Stage::Running)).then_some(())
+    })
+    .await;
+    let status = resource(&worker, "runtime", "MachineStatuses.runtime.talos.dev", "machine").await;
+    // Without a CNI no node becomes ready.
+    assert!(status.contains("reason: node \"w0\" is not ready"), "{status}");
+    let holder = room.machines.status();
+    let holder = holder.iter().find(|one| one.addresses.contains(&vip)).unwrap().vmid;
+    room.machines.power_off(holder);
+    eventually(async || {
+        let moved = room.machines.status();
+        let now = moved.iter().find(|one| one.addresses.contains(&vip))?.vmid;
+        (now != holder).then_some(())
+    })
+    .await;
+    eventually(async || nodes(&room, vip).await).await;
 }

@@ -85,7 +85,7 @@ async fn a_bad_configuration_changes_nothing() {
     };
     let good = room.bundle.controller("cp1");
     let unknown = error(&good.replace("  install:", "  instal:")).await;
-    assert!(unknown.contains("unknown keys found during decoding:\nmachine:\n  instal:"));
+    assert!(unknown.contains("unknown keys found during decoding:\nmachine:\n    instal:"));
     let newer = format!("{good}---\napiVersion: v1alpha1\nkind: KubePrismConfig\nport: 7445\n");
     assert!(error(&newer).await.contains("\"KubePrismConfig\" \"v1alpha1\": not registered"));
     let endpoint = format!("endpoint: 'https://127.{}.3.1:6443'", room.bundle.octet);

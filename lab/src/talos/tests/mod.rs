@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Hardware, MachineStatus, Machines};
+use super::{Hardware, Machines, machines::MachineStatus};
 use crate::{
     Faults,
     address::Addresses,

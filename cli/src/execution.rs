@@ -1,0 +1,260 @@
+//! Running a workflow: lock, lab, state, reporter and signals around [`flow_engine::runner::Run`].
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use flow_engine::event::{RunStarted, SelectionArgs};
+use flow_engine::journal::Vault;
+use flow_engine::report::Reporter;
+use flow_engine::runner::{Confirm, Options, Run, RunError, Selected, Summary};
+use flow_engine::workflow::Workflow;
+use flow_engine::{RunId, Seq, SiteContext, Stop};
+use flow_state::{Begin, EventStore, Site, SiteDir, SiteVault, StateError, VaultPlace};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use crate::abort::Abort;
+use crate::args::Execution;
+use crate::assets::Asset;
+use crate::env;
+use crate::exit::Exit;
+use crate::lab::{self, Beside};
+use crate::logs::Logged;
+use crate::signals::{Request, Signals};
+use crate::site::{self, SiteAt};
+use crate::terminal::Terminal;
+use crate::terminal::live::Live;
+use crate::terminal::plain::Plain;
+use crate::terminal::stream::Stream;
+use crate::workflow::{self, Set};
+
+/// What is run, and how.
+pub(crate) struct Execute<'a> {
+    pub(crate) terminal: Terminal,
+    pub(crate) asset: &'a Asset,
+    pub(crate) site: &'a SiteAt,
+    pub(crate) set: Set,
+    pub(crate) selection: SelectionArgs,
+    pub(crate) how: &'a Execution,
+    /// The run that goes on.
+    pub(crate) resumed: Option<RunId>,
+}
+
+/// A run that came to its end.
+pub(crate) struct Executed {
+    pub(crate) workflow: Arc<Workflow>,
+    pub(crate) run: RunId,
+    pub(crate) summary: Summary,
+    /// How to exit if it was interrupted.
+    pub(crate) interrupted: Exit,
+}
+
+/// The exit code of a state that cannot be used.
+pub(crate) fn state(error: StateError) -> Abort {
+    let exit = match error {
+        StateError::Locked { .. } => Exit::Locked,
+        StateError::Place { .. }
+        | StateError::Newer { .. }
+        | StateError::Damaged { .. }
+        | StateError::Lost { .. }
+        | StateError::Full { .. }
+        | StateError::Disk { .. }
+        | StateError::Database { .. } => Exit::State,
+    };
+    Abort::new(exit, error)
+}
+
+/// The vault of a site; its identity is made by itself where the site holds nothing of worth.
+pub(crate) fn vault(dir: &SiteDir, site: &SiteAt) -> Arc<SiteVault> {
+    let own = site.folder.join("identity");
+    let worthless = site.site.is_lab || site.is_local();
+    let identity = if worthless { own } else { env::identity().unwrap_or(own) };
+    let place = VaultPlace::of(dir, identity);
+    Arc::new(SiteVault::new(VaultPlace { create_identity: worthless, ..place }))
+}
+
+/// The command line of this process, as history keeps it.
+pub(crate) fn command_line() -> String {
+    let mut arguments = std::env::args();
+    let program = arguments.next().unwrap_or_default();
+    let program = std::path::Path::new(&program)
+        .file_name()
+        .map_or("flow".into(), |name| name.to_string_lossy().into_owned());
+    std::iter::once(program).chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+impl Execute<'_> {
+    /// Takes the lock, starts the lab if need be, runs, and leaves the state folded.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was run, or the run could not be written down.
+    pub(crate) async fn execute(self) -> Result<Executed, Abort> {
+        let dir = SiteDir::new(&site::root(), &self.site.site.name);
+        let opened = Site::open(&dir, &command_line()).map_err(state)?;
+        let beside = lab::start(self.site, &self.how.lab)?;
+        let workflow = Arc::new(workflow::load(self.asset, self.site, self.set.clone())?);
+        let ledger = opened.ledger(&workflow.name).map_err(state)?;
+        let selection = Selected::all(&workflow);
+        let vault = vault(&dir, self.site);
+        let begin = Begin {
+            workflow: workflow.name.clone(),
+            text: workflow.text.clone(),
+            names: workflow.names(),
+            resumed: self.resumed,
+        };
+        let store = opened.begin(begin, Arc::clone(&vault)).map_err(state)?;
+        let store = Arc::new(store);
+        self.introduce(&workflow, &beside, store.run(), &selection);
+        let run = Run {
+            ledger,
+            selected: selection.clone(),
+            site: Arc::new(self.context()),
+            store: Arc::clone(&store) as Arc<_>,
+            vault: Arc::new(vault.of(&workflow.name)) as Arc<dyn Vault>,
+            options: self.options(&store, &workflow),
+            workflow: Arc::clone(&workflow),
+        };
+        let mut signals = Signals::listen()?;
+        let number = store.run();
+        let mut reporter =
+            Logged::new(dir, number, workflow.names(), self.reporter(&workflow, &selection));
+        let summary = supervise(run, &mut reporter, &mut signals).await;
+        reporter.close();
+        let summary = summary?;
+        self.finish(&store, &summary).await?;
+        Ok(Executed { workflow, run: number, summary, interrupted: signals.exit() })
+    }
+
+    fn context(&self) -> SiteContext {
+        SiteContext {
+            name: self.site.site.name.clone(),
+            cluster: self.site.site.cluster.clone(),
+            folder: self.site.folder.clone(),
+        }
+    }
+
+    fn options(&self, store: &EventStore, workflow: &Workflow) -> Options {
+        let started = RunStarted {
+            workflow: workflow.name.clone(),
+            command: command_line(),
+            selection: self.selection.clone(),
+            inputs: self.set.recorded(),
+            text: base16ct::lower::encode_string(&Sha256::digest(&workflow.text)),
+            resumed: self.resumed.is_some(),
+        };
+        let crash_at = env::text(env::CRASH_AT).and_then(|seq| seq.parse().ok()).map(Seq);
+        let mut options = Options::new(store.run(), store.first_seq(), started);
+        options.slots = self.how.jobs;
+        options.fail_fast = self.how.fail_fast;
+        options.seed = u64::from(std::process::id());
+        options.confirm = self.confirm();
+        options.crash_at = crash_at;
+        if let Some(at) = crash_at {
+            options.on_durable = Some(Arc::new(move |seq| crash(at, seq)));
+        }
+        options
+    }
+
+    /// A real site is asked about once; a lab and the local site hold nothing of worth.
+    fn confirm(&self) -> Option<Confirm> {
+        let site = &self.site.site;
+        let asks = !site.is_lab && !self.site.is_local();
+        if !asks || self.how.yes || self.resumed.is_some() {
+            return None;
+        }
+        let (terminal, name) = (self.terminal, site.name.clone());
+        Some(Arc::new(move || Box::pin(std::future::ready(ask(terminal, &name)))))
+    }
+
+    fn introduce(&self, workflow: &Workflow, beside: &Beside, run: RunId, selection: &Selected) {
+        if let Some(banner) = beside.banner(self.site, &self.how.lab) {
+            self.terminal.say(banner);
+        }
+        let (tasks, instances) = (workflow.tasks.len(), selection.run.len());
+        let (name, site) = (&workflow.name, &self.site.site.name);
+        self.terminal
+            .say(format!("{name:<10} on {site}, run {run}: {tasks} tasks, {instances} instances"));
+    }
+
+    fn reporter(&self, workflow: &Arc<Workflow>, selection: &Selected) -> Box<dyn Shown> {
+        let (terminal, workflow) = (self.terminal, Arc::clone(workflow));
+        if terminal.json {
+            return Box::new(Stream::new(terminal, workflow));
+        }
+        if terminal.interactive {
+            return Box::new(Live::new(terminal, workflow, selection.run.iter().copied()));
+        }
+        Box::new(Plain::new(terminal, workflow))
+    }
+
+    async fn finish(&self, store: &EventStore, _: &Summary) -> Result<(), Abort> {
+        store.settle().await.map_err(|error| Abort::new(Exit::State, error))
+    }
+}
+
+/// A reporter that may have something on the screen.
+pub(crate) trait Shown: Reporter {
+    /// Leaves the screen as it is to stay.
+    fn close(&mut self) {}
+}
+
+impl Shown for Plain {}
+impl Shown for Stream {}
+impl Shown for Live {
+    fn close(&mut self) {
+        Live::close(self);
+    }
+}
+
+/// Runs, and hands signals on as requests to stop.
+async fn supervise(
+    run: Run,
+    reporter: &mut Logged,
+    signals: &mut Signals,
+) -> Result<Summary, Abort> {
+    let (stop, stopped) = watch::channel(Stop::No);
+    let mut running = pin!(run.execute(reporter, stopped));
+    loop {
+        tokio::select! {
+            ended = &mut running => return ended.map_err(run_error),
+            request = signals.next() => match request {
+                Request::Stop(how) => drop(stop.send(how)),
+                Request::AtOnce => {
+                    let help = "`flow resume` looks at what was in flight";
+                    let message = "left at once";
+                    return Err(Abort::words(signals.exit(), "flow::interrupted", message, help));
+                }
+            },
+        }
+    }
+}
+
+fn run_error(error: RunError) -> Abort {
+    let exit = match &error {
+        RunError::Unmet { .. } | RunError::Declined => Exit::NeedsHuman,
+        RunError::State { .. } => Exit::State,
+    };
+    Abort::new(exit, error)
+}
+
+/// Asks whether this run may write; without a terminal nobody can say so.
+fn ask(terminal: Terminal, site: &str) -> bool {
+    if !terminal.can_ask() {
+        terminal.say(format!("{site} is a real site: `--yes` lets a run write to it"));
+        return false;
+    }
+    terminal.say(format!("From here on this run writes to {site}. It destroys nothing."));
+    terminal.say("Go on? [y/N]");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("y")
+}
+
+/// Ends this process as `kill -9` does, once the event is durable. For tests of recovery.
+fn crash(at: Seq, durable: Seq) {
+    if durable >= at {
+        let me = rustix::process::getpid();
+        // If even this fails, the test that asked for it fails too.
+        let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+    }
+}

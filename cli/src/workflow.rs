@@ -1,0 +1,132 @@
+//! Workflows by name: found, read with what they include, and checked.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use flow_engine::workflow::{self, Diagnostics, Given, Source, Sources, Workflow};
+use miette::Report;
+use serde_json::Value;
+
+use crate::abort::Abort;
+use crate::args::Inputs;
+use crate::assets::{self, Asset};
+use crate::env;
+use crate::exit::Exit;
+use crate::site::SiteAt;
+
+/// Reads and checks a workflow for a site.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, in one go.
+pub(crate) fn load(asset: &Asset, site: &SiteAt, set: Set) -> Result<Workflow, Abort> {
+    let given = Given {
+        site: site.site.value.clone(),
+        run: Value::Null,
+        workflows: Value::Null,
+        set: set.set,
+        environment: std::env::vars().filter(|(name, _)| name.starts_with(env::INPUT)).collect(),
+        file: set.file,
+    };
+    let files = Files { entry: asset };
+    workflow::load(&files, &asset.shown, &given, &flow_tasks::registry()).map_err(invalid)
+}
+
+fn invalid(diagnostics: Diagnostics) -> Abort {
+    let reports = diagnostics.problems().iter().cloned().map(Report::new).collect();
+    Abort { exit: Exit::InvalidFile, reports }
+}
+
+/// Inputs as they were given on the command line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Set {
+    /// By `--set`.
+    pub(crate) set: BTreeMap<String, String>,
+    file: BTreeMap<String, Value>,
+}
+
+impl Set {
+    /// Reads `--set` and `--inputs`.
+    ///
+    /// # Errors
+    ///
+    /// One of them is not `NAME=VALUE`, or the file cannot be read.
+    pub(crate) fn from_args(inputs: &Inputs) -> Result<Self, Abort> {
+        let Inputs { set, inputs } = inputs;
+        let mut read = Self::default();
+        for pair in set {
+            let (name, value) = pair.split_once('=').ok_or_else(|| {
+                let message = format!("`--set {pair}` is not NAME=VALUE");
+                let help = "write it as `--set writes=3`";
+                Abort::words(Exit::Usage, "flow::set", message, help)
+            })?;
+            read.set.insert(name.to_owned(), value.to_owned());
+        }
+        if let Some(path) = inputs {
+            read.file = from_file(path)?;
+        }
+        Ok(read)
+    }
+
+    /// The inputs as the history keeps them.
+    pub(crate) fn recorded(&self) -> BTreeMap<String, Value> {
+        let set = self.set.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+        self.file.clone().into_iter().chain(set).collect()
+    }
+
+    /// The inputs of an earlier session.
+    pub(crate) fn from_recorded(recorded: &BTreeMap<String, Value>) -> Self {
+        let mut set = Self::default();
+        for (name, value) in recorded {
+            match value {
+                Value::String(text) => drop(set.set.insert(name.clone(), text.clone())),
+                other @ (Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_)) => drop(set.file.insert(name.clone(), other.clone())),
+            }
+        }
+        set
+    }
+}
+
+fn from_file(path: &Path) -> Result<BTreeMap<String, Value>, Abort> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Abort::io(Exit::InvalidFile, format!("{} cannot be read", path.display()), error)
+    })?;
+    toml::from_str(&text).map_err(|error| {
+        let message = format!("{} is not TOML: {}", path.display(), error.message());
+        Abort::words(Exit::InvalidFile, "flow::inputs", message, "write one `name = value` a line")
+    })
+}
+
+/// The files of a workflow: the entry as found, others beside their reader.
+struct Files<'a> {
+    entry: &'a Asset,
+}
+
+impl Sources for Files<'_> {
+    fn workflow(&self, name: &str, includer: Option<&str>) -> Result<Source, String> {
+        let Some(includer) = includer else {
+            let text = self.entry.text.clone();
+            return Ok(Source { name: self.entry.shown.clone(), text });
+        };
+        if self.entry.path.is_none() {
+            let asset = assets::workflow(name.trim_end_matches(".toml"));
+            let asset = asset.map_err(|_| "no shipped workflow has this name".to_owned())?;
+            return Ok(Source { name: asset.shown, text: asset.text });
+        }
+        let path = beside(includer, name);
+        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+        Ok(Source { name: path.display().to_string(), text })
+    }
+
+    fn file(&self, path: &str, reader: &str) -> Result<String, String> {
+        std::fs::read_to_string(beside(reader, path)).map_err(|error| error.to_string())
+    }
+}
+
+fn beside(reader: &str, name: &str) -> std::path::PathBuf {
+    Path::new(reader).parent().unwrap_or(Path::new("")).join(name)
+}

@@ -1,0 +1,62 @@
+//! The rules of names and keys.
+
+use std::collections::BTreeMap;
+
+use super::error::{Finding, Findings, Span};
+use super::units;
+
+/// A name that breaks the rule.
+pub(crate) fn bad_name(what: &str, name: &str, span: Span) -> Finding {
+    let help = units::as_name(name).map_or_else(
+        || "a name is made of a-z, 0-9 and `-`, starts with a letter and has at most 63".to_owned(),
+        |better| format!("names are made of a-z, 0-9 and `-`: `{better}`"),
+    );
+    Finding::new(
+        "workflow::name",
+        format!("`{name}` cannot be the name of {what}"),
+        span,
+        "not a name",
+    )
+    .help(help)
+}
+
+/// Names that a person takes for one another.
+pub(crate) fn confusable<'a>(
+    names: impl Iterator<Item = (&'a str, Span)>,
+    what: &str,
+    findings: &mut Findings,
+) {
+    let mut seen: BTreeMap<String, (&str, Span)> = BTreeMap::new();
+    for (name, span) in names {
+        let folded = skeleton(name);
+        match seen.get(&folded) {
+            Some((other, _)) if *other == name => {}
+            Some((other, before)) => findings.push(
+                Finding::new(
+                    "workflow::confusable-name",
+                    format!("the {what}s `{other}` and `{name}` look alike"),
+                    span,
+                    "looks like the other one",
+                )
+                .label(*before, "first here")
+                .help(format!("rename one of the two {what}s")),
+            ),
+            None => {
+                seen.insert(folded, (name, span));
+            }
+        }
+    }
+}
+
+/// What is left of a name for an eye that does not look closely.
+fn skeleton(name: &str) -> String {
+    name.chars()
+        .filter(|c| *c != '-' && *c != '_')
+        .flat_map(char::to_lowercase)
+        .map(|c| match c {
+            'l' | 'i' => '1',
+            'o' => '0',
+            other => other,
+        })
+        .collect()
+}

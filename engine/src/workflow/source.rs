@@ -1,0 +1,204 @@
+//! Files as trees of values, each with its place.
+
+use serde_json::{Map, Value};
+use toml::de::{DeTable, DeValue};
+
+use super::error::{File, Finding, Findings, Span};
+
+/// Where the text of workflows, and of files that they read, comes from.
+///
+/// The engine reads no disk: whoever loads a workflow says what a name means.
+pub trait Sources {
+    /// A workflow file: the entry, or what an `include` names, relative to its includer.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, in words.
+    fn workflow(&self, name: &str, includer: Option<&str>) -> Result<Source, String>;
+
+    /// The text of a file that the function `file` names, relative to the file that says so.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, in words.
+    fn file(&self, path: &str, reader: &str) -> Result<String, String>;
+}
+
+/// A workflow file.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// How to name it: in messages, and as includer. The same file has the same name.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A value with its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) span: Span,
+    pub(crate) content: Content,
+}
+
+/// What a value is.
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Bool(bool),
+    List(Vec<Node>),
+    Table(Table),
+}
+
+/// A table in the order of the file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Table {
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// One entry of a table.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_span: Span,
+    pub(crate) value: Node,
+}
+
+impl Table {
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+}
+
+impl Node {
+    /// What sort of value it is, with an article.
+    pub(crate) fn sort(&self) -> &'static str {
+        match self.content {
+            Content::Text(_) => "a string",
+            Content::Integer(_) | Content::Float(_) => "a number",
+            Content::Bool(_) => "a boolean",
+            Content::List(_) => "a list",
+            Content::Table(_) => "a table",
+        }
+    }
+
+    /// The value as JSON, strings as written.
+    pub(crate) fn to_json(&self) -> Value {
+        match &self.content {
+            Content::Text(text) => Value::String(text.clone()),
+            Content::Integer(number) => Value::from(*number),
+            Content::Float(number) => Value::from(*number),
+            Content::Bool(value) => Value::Bool(*value),
+            Content::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
+            Content::Table(table) => table.to_json(),
+        }
+    }
+}
+
+impl Table {
+    pub(crate) fn to_json(&self) -> Value {
+        let fields = self.entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json()));
+        Value::Object(fields.collect::<Map<_, _>>())
+    }
+}
+
+/// Parses a file, as far as that is possible.
+pub(crate) fn parse(file: &File, number: u32, findings: &mut Findings) -> Table {
+    let (document, errors) = DeTable::parse_recoverable(&file.text);
+    for error in errors {
+        findings.push(syntax(&error, number, &file.text));
+    }
+    let mut reader = Reader { file: number, findings };
+    reader.table(document.into_inner())
+}
+
+fn syntax(error: &toml::de::Error, file: u32, text: &str) -> Finding {
+    let range = error.span().unwrap_or(0..0);
+    let start = range.start.min(text.len());
+    let span = span(file, start..range.end.clamp(start, text.len()));
+    let message = error.message();
+    if message.contains("duplicate key") {
+        let name = text.get(range).unwrap_or_default().trim_matches(['"', '\'']);
+        return Finding::new(
+            "workflow::duplicate-name",
+            format!("`{name}` is there twice"),
+            span,
+            "the second one",
+        )
+        .help("a name may be used once in a table; rename or remove one of the two");
+    }
+    let mut lines = message.lines();
+    let first = lines.next().unwrap_or("this is not TOML").to_owned();
+    let rest: Vec<&str> = lines.collect();
+    let help = if rest.is_empty() {
+        "the file must be TOML: strings in quotes, one key for each line".to_owned()
+    } else {
+        rest.join("; ")
+    };
+    Finding::new("workflow::syntax", first, span, "here").help(help)
+}
+
+pub(crate) fn span(file: u32, range: std::ops::Range<usize>) -> Span {
+    let small = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    Span { file, start: small(range.start), end: small(range.end) }
+}
+
+struct Reader<'a> {
+    file: u32,
+    findings: &'a mut Findings,
+}
+
+/// The parser bounds how deep values nest, so recursion is safe here.
+impl Reader<'_> {
+    fn table(&mut self, table: DeTable<'_>) -> Table {
+        let mut entries: Vec<Entry> = table
+            .into_iter()
+            .map(|(key, value)| Entry {
+                key_span: span(self.file, key.span()),
+                key: key.into_inner().into_owned(),
+                value: self.node(value),
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry.key_span);
+        Table { entries }
+    }
+
+    fn node(&mut self, value: toml::Spanned<DeValue<'_>>) -> Node {
+        let span = span(self.file, value.span());
+        let content = match value.into_inner() {
+            DeValue::String(text) => Content::Text(text.into_owned()),
+            DeValue::Boolean(value) => Content::Bool(value),
+            DeValue::Datetime(value) => Content::Text(value.to_string()),
+            DeValue::Array(items) => {
+                Content::List(items.into_iter().map(|item| self.node(item)).collect())
+            }
+            DeValue::Table(table) => Content::Table(self.table(table)),
+            DeValue::Integer(number) => {
+                let digits = number.as_str().replace('_', "");
+                match i64::from_str_radix(&digits, number.radix()) {
+                    Ok(number) => Content::Integer(number),
+                    Err(_) => self.no_number(span),
+                }
+            }
+            DeValue::Float(number) => match number.as_str().replace('_', "").parse::<f64>() {
+                Ok(number) if number.is_finite() => Content::Float(number),
+                Ok(_) | Err(_) => self.no_number(span),
+            },
+        };
+        Node { span, content }
+    }
+
+    fn no_number(&mut self, span: Span) -> Content {
+        self.findings.push(
+            Finding::new(
+                "workflow::syntax",
+                "this number is out of range",
+                span,
+                "not a 64-bit number",
+            )
+            .help("write it as a string if it is not meant to be reckoned with"),
+        );
+        Content::Integer(0)
+    }
+}

@@ -1,0 +1,216 @@
+//! `[tasks.X]` as typed.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::definition::RetryPolicy;
+use super::error::{Finding, Findings, Span, near, suggest};
+use super::kinds::{Kinds, Used};
+use super::names::bad_name;
+use super::source::{Content, Entry, Node, Table};
+use super::statics::Statics;
+use super::syntax::{At, Fields};
+use super::units;
+use crate::kind::OnDrift;
+
+/// The keys of a task.
+const KEYS: &[&str] = &[
+    "uses",
+    "description",
+    "layer",
+    "needs",
+    "lives-in",
+    "capture",
+    "protected",
+    "on-drift",
+    "on-crash",
+    "retry",
+    "timeout",
+    "settle",
+    "fresh",
+    "expected",
+    "finally",
+    "was",
+    "tags",
+    "when",
+    "for-each",
+    "with",
+    "pools",
+];
+
+/// One task, its static keys read.
+#[expect(clippy::struct_excessive_bools, reason = "they are the flags of the file format")]
+pub(crate) struct TaskSyntax<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) span: Span,
+    pub(crate) kind: Option<Rc<Used>>,
+    pub(crate) layer: Option<At<String>>,
+    pub(crate) needs: Vec<&'a Node>,
+    pub(crate) lives_in: Vec<&'a Node>,
+    pub(crate) capture: Vec<At<String>>,
+    pub(crate) protected: bool,
+    pub(crate) on_drift: Option<OnDrift>,
+    pub(crate) ask_on_crash: bool,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) settle: Option<Duration>,
+    pub(crate) fresh: Option<At<Duration>>,
+    pub(crate) expected: Option<Duration>,
+    pub(crate) finally: bool,
+    pub(crate) was: Vec<At<String>>,
+    pub(crate) tags: BTreeSet<String>,
+    pub(crate) when: Option<&'a Node>,
+    pub(crate) for_each: Option<&'a Node>,
+    pub(crate) with: Option<&'a Node>,
+    pub(crate) pools: Option<&'a Table>,
+    /// What the fingerprint is made of.
+    pub(crate) definition: serde_json::Value,
+}
+
+/// Reads a task; `None` if it is not even a table.
+pub(crate) fn read<'a>(
+    entry: &'a Entry,
+    kinds: &mut Kinds<'_>,
+    statics: &Statics<'_>,
+    findings: &mut Findings,
+) -> Option<TaskSyntax<'a>> {
+    let Content::Table(table) = &entry.value.content else {
+        findings.push(
+            Finding::new(
+                "workflow::type",
+                format!("the task `{}` is {}, but must be a table", entry.key, entry.value.sort()),
+                entry.value.span,
+                "expected a table",
+            )
+            .help(format!("write it as [tasks.{}]", entry.key)),
+        );
+        return None;
+    };
+    if !units::is_name(&entry.key) {
+        findings.push(bad_name("a task", &entry.key, entry.key_span));
+    }
+    let mut fields = Fields { table, statics: Some(statics), findings };
+    let kind = kind(entry, kinds, &mut fields);
+    let params = || kind.iter().flat_map(|kind| &kind.parameters).map(String::as_str);
+    fields.only(KEYS, |key| {
+        if params().any(|param| param == key) {
+            return Some(format!("parameters of the kind stand under `with`: `with.{key}`"));
+        }
+        let near_param = near(key, params());
+        match near(key, KEYS.iter().copied()) {
+            Some(near) => Some(format!("did you mean `{near}`?")),
+            None => near_param.map(|near| format!("did you mean `with.{near}`?")),
+        }
+    });
+    let fresh = fields.node("fresh").map(|node| node.span);
+    Some(TaskSyntax {
+        name: &entry.key,
+        span: entry.key_span,
+        layer: fields.text("layer"),
+        needs: one_or_list(fields.node("needs")),
+        lives_in: one_or_list(fields.node("lives-in")),
+        capture: fields.texts("capture"),
+        protected: fields.flag("protected"),
+        on_drift: fields.word(
+            "on-drift",
+            &[("fix", OnDrift::Fix), ("report", OnDrift::Report), ("ignore", OnDrift::Ignore)],
+        ),
+        ask_on_crash: fields.word("on-crash", &[("ask", true), ("rerun", false)]).unwrap_or(false),
+        retry: retry(&mut fields),
+        timeout: fields.duration("timeout"),
+        settle: fields.duration("settle"),
+        fresh: fields
+            .duration("fresh")
+            .map(|value| At { value, span: fresh.unwrap_or(entry.key_span) }),
+        expected: fields.duration("expected"),
+        finally: fields.flag("finally"),
+        was: fields.texts("was"),
+        tags: tags(&mut fields),
+        when: fields.node("when"),
+        for_each: fields.node("for-each"),
+        with: with(&mut fields),
+        pools: fields.table("pools").map(|(table, _)| table),
+        definition: definition(table),
+        kind,
+    })
+}
+
+fn kind(entry: &Entry, kinds: &mut Kinds<'_>, fields: &mut Fields<'_, '_>) -> Option<Rc<Used>> {
+    if fields.entry("uses").is_none() {
+        fields.findings.push(
+            Finding::new(
+                "workflow::missing-key",
+                format!("the task `{}` does not say what it uses", entry.key),
+                entry.key_span,
+                "no `uses`",
+            )
+            .help("name a kind: `uses = \"shell\"`; `flow explain` lists them all"),
+        );
+        return None;
+    }
+    let uses = fields.text("uses")?;
+    let found = kinds.get(&uses.value);
+    if found.is_none() {
+        let help = suggest(&uses.value, kinds.names(), "kinds")
+            .unwrap_or_else(|| "`flow explain` lists all kinds".to_owned());
+        fields.findings.push(
+            Finding::new(
+                "workflow::unknown-kind",
+                format!("there is no kind `{}`", uses.value),
+                uses.span,
+                "no kind has this name",
+            )
+            .help(help),
+        );
+    }
+    found
+}
+
+fn one_or_list(node: Option<&Node>) -> Vec<&Node> {
+    let Some(node) = node else { return Vec::new() };
+    match &node.content {
+        Content::List(items) => items.iter().collect(),
+        Content::Text(_)
+        | Content::Integer(_)
+        | Content::Float(_)
+        | Content::Bool(_)
+        | Content::Table(_) => vec![node],
+    }
+}
+
+fn with<'a>(fields: &mut Fields<'a, '_>) -> Option<&'a Node> {
+    fields.table("with")?;
+    fields.node("with")
+}
+
+fn tags(fields: &mut Fields<'_, '_>) -> BTreeSet<String> {
+    let tags = fields.texts("tags");
+    for tag in &tags {
+        if !units::is_name(&tag.value) {
+            fields.findings.push(bad_name("a tag", &tag.value, tag.span));
+        }
+    }
+    tags.into_iter().map(|tag| tag.value).collect()
+}
+
+fn retry(fields: &mut Fields<'_, '_>) -> RetryPolicy {
+    let default = RetryPolicy::default();
+    let Some((table, _)) = fields.table("retry") else { return default };
+    let mut inner = Fields { table, statics: fields.statics, findings: &mut *fields.findings };
+    inner.only(&["attempts", "backoff", "max"], |_| None);
+    RetryPolicy {
+        attempts: inner.count("attempts").map_or(default.attempts, |found| found.value),
+        backoff: inner.duration("backoff").unwrap_or(default.backoff),
+        max: inner.duration("max").unwrap_or(default.max),
+    }
+}
+
+/// What a task does, as written: a changed hint or layer makes nothing stale.
+fn definition(table: &Table) -> serde_json::Value {
+    let parts = ["uses", "with"].into_iter().filter_map(|key| {
+        let entry = table.get(key)?;
+        Some((key.to_owned(), entry.value.to_json()))
+    });
+    serde_json::Value::Object(parts.collect())
+}

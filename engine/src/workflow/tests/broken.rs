@@ -1,0 +1,1 @@
+//! What a bad file is told.

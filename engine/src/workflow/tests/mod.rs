@@ -1,0 +1,6 @@
+//! Tests of loading, as a user meets it: whole files in, whole reports out.
+
+mod broken;
+mod kinds;
+mod loading;
+mod selecting;

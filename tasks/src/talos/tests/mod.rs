@@ -1,0 +1,4 @@
+//! The kinds against machines of the lab, with real sockets, TLS and faults.
+
+mod conformance;
+mod room;
