@@ -4,9 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use flow_engine::cx::{CxParts, MemoryNotebook};
-use flow_engine::{
-    AnyKind, AnyVerdict, Attempt, Cx, InstanceName, RunId, Seq, SiteContext, Stop,
-};
+use flow_engine::{AnyKind, AnyVerdict, Attempt, Cx, InstanceName, RunId, Seq, SiteContext, Stop};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -95,7 +93,8 @@ impl<'a> Room<'a> {
         for name in names {
             let address: Ipv4Addr = self.address(name).parse().unwrap();
             let end = Instant::now() + LIMIT;
-            while tokio::net::TcpStream::connect(SocketAddr::from((address, 50_000))).await.is_err() {
+            while tokio::net::TcpStream::connect(SocketAddr::from((address, 50_000))).await.is_err()
+            {
                 assert!(Instant::now() < end, "{name} does not answer");
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -128,7 +127,8 @@ impl<'a> Room<'a> {
             assert!(Instant::now() < end, "{} does not end: {verdict:?}", kind.name());
             match verdict {
                 Ok(AnyVerdict::Satisfied { outputs, secrets, .. }) => {
-                    let secrets = secrets.into_iter().map(|(name, value)| (name, value.into_revealed()));
+                    let secrets =
+                        secrets.into_iter().map(|(name, value)| (name, value.into_revealed()));
                     return (outputs, secrets.collect());
                 }
                 Ok(AnyVerdict::Absent(_) | AnyVerdict::Drifted { .. }) if !applied => {
