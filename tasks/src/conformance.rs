@@ -24,9 +24,9 @@ use flow_engine::{AnyKind, Effect, Retry, Secrets};
 use flow_lab::Count;
 use serde_json::Value;
 
+pub(crate) use bench::Laboratory;
 use bench::{Bench, Seen};
-pub(crate) use bench::{Laboratory, in_a_world};
-use trial::{Reached, Trial};
+pub(crate) use trial::{Reached, Trial};
 
 /// How often a kind may be tried after a fault until it must have reached its goal.
 const ATTEMPTS: usize = 4;
