@@ -46,6 +46,7 @@ impl Graph {
     /// # Panics
     ///
     /// With more than `u32::MAX` vertices, or an edge to a vertex that is not there.
+    #[expect(clippy::new_ret_no_self, reason = "the new numbers come with it")]
     pub fn new(
         instances: usize,
         barriers: usize,

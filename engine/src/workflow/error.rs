@@ -268,15 +268,15 @@ fn problem(finding: Finding, files: &[File]) -> Problem {
     let elsewhere = finding.labels.iter().filter(|(span, _)| span.file != place.file);
     let elsewhere: Vec<String> = elsewhere
         .filter_map(|(span, label)| {
-            let file = files.get(span.file as usize)?;
-            let (line, _) = line_and_column(&file.text, span.start);
-            Some(format!("{label}: {}:{line}", file.name))
+            let other = files.get(span.file as usize)?;
+            let (line, _) = line_and_column(&other.text, span.start);
+            Some(format!("{label}: {}:{line}", other.name))
         })
         .collect();
     let help = match (finding.help, elsewhere.as_slice()) {
         (help, []) => help,
-        (None, places) => Some(places.join("; ")),
-        (Some(help), places) => Some(format!("{}; {help}", places.join("; "))),
+        (None, others) => Some(others.join("; ")),
+        (Some(help), others) => Some(format!("{}; {help}", others.join("; "))),
     };
     let (line, column) = file.map_or((0, 0), |file| line_and_column(&file.text, place.start));
     Problem {

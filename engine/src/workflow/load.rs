@@ -27,6 +27,10 @@ use crate::registry::Registry;
 /// # Errors
 ///
 /// Everything that is wrong with it, in one report.
+///
+/// # Panics
+///
+/// Never: what cannot be built has an error.
 pub fn load(
     sources: &dyn Sources,
     entry: &str,
@@ -35,10 +39,7 @@ pub fn load(
 ) -> Result<Workflow, Diagnostics> {
     let mut findings = Findings::default();
     let mut files = Vec::new();
-    let sections = match read(sources, entry, &mut files, &mut findings) {
-        Ok(sections) => sections,
-        Err(diagnostics) => return Err(diagnostics),
-    };
+    let sections = read(sources, entry, &mut files, &mut findings)?;
     let mut roots = Roots {
         site: table(&given.site),
         inputs: Value::Object(Map::new()),
@@ -348,10 +349,12 @@ impl<'a> Loader<'a, '_> {
                     } else if !reference.guarded {
                         let scope = self.statics.scope(None);
                         let missing = self.statics.missing(reference, *place, &scope);
-                        missing.into_iter().for_each(|finding| self.findings.push(finding));
+                        if let Some(finding) = missing {
+                            self.findings.push(finding);
+                        }
                     }
                 }
-                self.statics.read_files(leaf, *place, None, files, self.findings);
+                files.extend(self.statics.read_files(leaf, *place, None, self.findings));
             }
             let plans = bind::plan(drafts, self.statics, &written, self.findings);
             let binder = Binder { drafts, statics: self.statics, draft: None, written: &written };

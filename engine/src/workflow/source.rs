@@ -107,6 +107,8 @@ impl Table {
 pub(crate) fn parse(file: &File, number: u32, findings: &mut Findings) -> Table {
     let (document, errors) = DeTable::parse_recoverable(&file.text);
     let clean = errors.is_empty();
+    let mut errors = errors;
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
     let mut line = None;
     for error in errors {
         let at = error.span().map_or(0, |span| span.start.min(file.text.len()));

@@ -178,7 +178,7 @@ pub(crate) fn wrong_type(key: &str, expected: &str, found: &Value, span: Span) -
         "a list" => "[…]",
         "a list of keys" => "[\"KEY\", …]",
         "names of tasks" => "[\"TASK\", \"TASK/KEY\", …]",
-        _ => "[\"KEY\", …]",
+        _ => "…",
     };
     Finding::new(
         "workflow::type",
