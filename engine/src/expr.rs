@@ -235,12 +235,11 @@ impl Leaf {
         let [Element::Interpolation(interpolation)] = self.template.elements() else {
             return None;
         };
-        match &interpolation.expr {
-            hcl::Expression::Traversal(_) | hcl::Expression::Variable(_) => {
-                self.found.references.first()
-            }
-            _ => None,
-        }
+        let is_plain = matches!(
+            &interpolation.expr,
+            hcl::Expression::Traversal(_) | hcl::Expression::Variable(_)
+        );
+        self.found.references.first().filter(|_| is_plain)
     }
 
     /// Whether all that it reads is known at load.
@@ -452,13 +451,15 @@ impl<'a> Scope<'a> {
     /// Evaluates the index of a reference to a task, which stands in this leaf.
     pub(crate) fn key(&self, leaf: &Leaf, index: &hcl::Expression) -> Result<String, EvalError> {
         let context = self.context(std::iter::once(leaf), &BTreeSet::new());
-        match index.evaluate(&context).map_err(|error| EvalError::new(&error))? {
-            hcl::Value::String(key) => Ok(key),
-            other => Err(EvalError {
-                message: format!("a key is a string, not {}", value::sort_of(&other)),
+        let key = index.evaluate(&context).map_err(|error| EvalError::new(&error))?;
+        let sort = value::sort_of(&key);
+        let hcl::Value::String(key) = key else {
+            return Err(EvalError {
+                message: format!("a key is a string, not {sort}"),
                 help: None,
-            }),
-        }
+            });
+        };
+        Ok(key)
     }
 }
 

@@ -46,6 +46,7 @@ impl Graph {
     /// # Panics
     ///
     /// With more than `u32::MAX` vertices, or an edge to a vertex that is not there.
+    #[expect(clippy::new_ret_no_self, reason = "the new numbers come with it")]
     pub fn new(
         instances: usize,
         barriers: usize,
@@ -116,13 +117,13 @@ impl Graph {
     /// unless one needs another.
     #[must_use]
     pub fn ancestors(&self, of: impl IntoIterator<Item = u32>) -> BTreeSet<u32> {
-        reach(&self.parents, of, |_| true)
+        reach(&self.parents, of)
     }
 
     /// What needs the given vertices, however far away.
     #[must_use]
     pub fn descendants(&self, of: impl IntoIterator<Item = u32>) -> BTreeSet<u32> {
-        reach(&self.children, of, |_| true)
+        reach(&self.children, of)
     }
 
     /// The instances that a vertex waits for, seen through barriers and through what is
@@ -134,25 +135,29 @@ impl Graph {
         if !direct.iter().any(|parent| through(*parent)) {
             return direct.to_vec();
         }
-        reach(&self.parents, [vertex], |seen| seen == vertex || through(seen))
-            .into_iter()
-            .filter(|seen| !through(*seen))
-            .collect()
+        let mut passed = BTreeSet::new();
+        let mut open = vec![vertex];
+        let mut needs = Vec::new();
+        while let Some(vertex) = open.pop() {
+            for parent in self.parents(vertex) {
+                if !through(*parent) {
+                    needs.push(*parent);
+                } else if passed.insert(*parent) {
+                    open.push(*parent);
+                }
+            }
+        }
+        needs.sort_unstable();
+        needs.dedup();
+        needs
     }
 }
 
-/// Everything that can be reached by passing through what `through` lets pass.
-fn reach(
-    along: &Adjacency,
-    from: impl IntoIterator<Item = u32>,
-    through: impl Fn(u32) -> bool,
-) -> BTreeSet<u32> {
+/// Everything that can be reached.
+fn reach(along: &Adjacency, from: impl IntoIterator<Item = u32>) -> BTreeSet<u32> {
     let mut seen = BTreeSet::new();
     let mut open: Vec<u32> = from.into_iter().collect();
     while let Some(vertex) = open.pop() {
-        if !through(vertex) {
-            continue;
-        }
         for next in along.of(vertex) {
             if seen.insert(*next) {
                 open.push(*next);

@@ -141,7 +141,7 @@ impl Finder<'_> {
                 let intro = &directive.for_expr;
                 self.collection(&intro.collection_expr);
                 let before = self.locals.len();
-                self.locals.extend(intro.key_var.iter().map(|name| name.to_string()));
+                self.locals.extend(intro.key_var.iter().map(ToString::to_string));
                 self.locals.push(intro.value_var.to_string());
                 self.template(&intro.template);
                 self.locals.truncate(before);
@@ -199,7 +199,7 @@ impl Finder<'_> {
     fn for_each(&mut self, each: &ForExpr) {
         self.collection(&each.intro.collection_expr);
         let before = self.locals.len();
-        self.locals.extend(each.intro.key_var.iter().map(|name| name.to_string()));
+        self.locals.extend(each.intro.key_var.iter().map(ToString::to_string));
         self.locals.push(each.intro.value_var.to_string());
         let guarded = u32::from(each.cond.is_some());
         if let Some(condition) = &each.cond {
@@ -230,7 +230,7 @@ impl Finder<'_> {
             let span = call.span().unwrap_or_default();
             self.found.files.push((hcl::Expression::from(path.clone()), span));
         }
-        for argument in call.args.iter() {
+        for argument in &call.args {
             self.collection(argument);
         }
     }

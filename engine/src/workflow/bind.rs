@@ -261,12 +261,9 @@ impl Binder<'_> {
                 whole = false;
                 continue;
             };
-            let target = match self.target(plan, at, findings) {
-                Some(target) => target,
-                None => {
-                    whole = false;
-                    continue;
-                }
+            let Some(target) = self.target(plan, at, findings) else {
+                whole = false;
+                continue;
             };
             let need = match &target {
                 Target::One(instance) => Need::Instance(*instance),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::error::{Finding, Findings, Span, suggest};
+use super::error::{Finding, Findings, SECRET, Span, suggest};
 use super::inputs::is_reference;
 use super::schema::{self, Place, resolve};
 use super::source::{Content, Node, Table};
@@ -187,6 +187,12 @@ impl Checker<'_> {
             constants.filter(|value| !value.is_null()).map(ToString::to_string).collect();
         if !constants.is_empty() {
             return Some(constants.join(", "));
+        }
+        let branches = ["anyOf", "oneOf"].into_iter().find_map(|key| schema.get(key)?.as_array());
+        if let Some(branches) = branches {
+            let forms: Vec<String> =
+                branches.iter().filter_map(|branch| self.form(branch)).collect();
+            return (!forms.is_empty()).then(|| forms.join(" or "));
         }
         let required = required(schema);
         if !required.is_empty() {
@@ -375,10 +381,9 @@ impl Checker<'_> {
 
 fn literal_secret(here: Here<'_>) -> Finding {
     Finding::new(
-        "workflow::literal-secret",
+        SECRET,
         format!("{} is secret and cannot stand in a file", subject(here.pointer)),
-        // The excerpt of the file would show it; its first byte is place enough.
-        Span { end: here.node.span.start, ..here.node.span },
+        here.node.span,
         "a secret here",
     )
     .help("read it from a task that made it, or from a secret input")

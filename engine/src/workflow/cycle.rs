@@ -13,14 +13,14 @@ pub(crate) fn finding(cycle: &Cycle, drafts: &Drafts<'_>, edges: &Edges) -> Find
     // The graph's edges go from the needed to the needing; a person reads "needs" the other way.
     let mut members: Vec<u32> = cycle.0.clone();
     members.reverse();
-    let least = members.iter().enumerate().min_by_key(|(_, v)| **v).map_or(0, |(at, _)| at);
-    members.rotate_left(least);
+    let first = members.iter().enumerate().min_by_key(|(_, v)| **v).map_or(0, |(at, _)| at);
+    members.rotate_left(first);
     let name = |vertex: u32| match barrier(vertex, drafts, edges) {
         Some(Barrier::Layer(layer)) => format!("layer:{}", drafts.layers[layer].value),
         Some(Barrier::Task(task)) => drafts.list[task].syntax.name.to_owned(),
         None => drafts.name_of(vertex),
     };
-    let span = |needing: u32, needed: u32| {
+    let place = |needing: u32, needed: u32| {
         let at = edges.list.iter().position(|edge| *edge == (needed, needing));
         at.map_or(Span::default(), |at| edges.spans[at])
     };
@@ -30,7 +30,7 @@ pub(crate) fn finding(cycle: &Cycle, drafts: &Drafts<'_>, edges: &Edges) -> Find
         return Finding::new(
             "workflow::cycle",
             format!("`{own}` needs itself"),
-            span(members[0], members[0]),
+            place(members[0], members[0]),
             "needs itself",
         )
         .help("take this need or reference out");
@@ -43,21 +43,21 @@ pub(crate) fn finding(cycle: &Cycle, drafts: &Drafts<'_>, edges: &Edges) -> Find
     path.push(name(members[0]));
     let label = |at: usize| {
         let (needing, needed) = (members[at], members[(at + 1) % count]);
-        (span(needing, needed), format!("`{}` needs `{}`", name(needing), name(needed)))
+        (place(needing, needed), format!("`{}` needs `{}`", name(needing), name(needed)))
     };
-    let (place, words) = label(0);
+    let (at_first, words) = label(0);
     let mut finding = Finding::new(
         "workflow::cycle",
         format!("tasks need each other in a circle: {}", path.join(" → ")),
-        place,
+        at_first,
         words,
     )
     .help("take one of these needs or references out");
     let last = if count > PLACES { PLACES - 1 } else { count };
     for at in (1..last).chain((count > PLACES).then_some(count - 1)) {
-        let (place, words) = label(at);
-        if !finding.labels.iter().any(|(known, _)| *known == place) {
-            finding = finding.label(place, words);
+        let (here, words) = label(at);
+        if !finding.labels.iter().any(|(known, _)| *known == here) {
+            finding = finding.label(here, words);
         }
     }
     finding

@@ -6,6 +6,14 @@ use std::sync::Arc;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
 
+/// A file is not TOML.
+pub(crate) const SYNTAX: &str = "workflow::syntax";
+/// Two things of one name.
+pub(crate) const DUPLICATE: &str = "workflow::duplicate-name";
+
+/// A secret stands in a file; no excerpt shows what its labels span.
+pub(crate) const SECRET: &str = "workflow::literal-secret";
+
 /// A stretch of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Span {
@@ -200,16 +208,40 @@ impl Findings {
     /// The report. What is said twice of one place (by two instances of a task) is said once.
     pub(crate) fn into_diagnostics(mut self, files: &[File]) -> Diagnostics {
         self.found.sort_by_key(|finding| finding.labels.first().map(|(span, _)| *span));
+        // What was read of a file that is not TOML is not what is meant by it.
+        if self.found.iter().any(|finding| finding.code == SYNTAX) {
+            self.found.retain(|finding| finding.code == SYNTAX || finding.code == DUPLICATE);
+        }
         let mut seen = BTreeSet::new();
         self.found.retain(|finding| match finding.labels.first() {
             Some((span, _)) => seen.insert((finding.code, *span)),
             None => true,
         });
+        let files = self.masked(files);
         let problems: Vec<Problem> =
-            self.found.into_iter().map(|finding| problem(finding, files)).collect();
+            self.found.into_iter().map(|finding| problem(finding, &files)).collect();
         let named: BTreeSet<&str> = problems.iter().filter_map(Problem::file).collect();
         let files = named.len();
         Diagnostics { problems, files }
+    }
+}
+
+impl Findings {
+    /// The files as excerpts may show them: without the secrets that should not be there.
+    fn masked(&self, files: &[File]) -> Vec<File> {
+        let mut files = files.to_vec();
+        for finding in self.found.iter().filter(|finding| finding.code == SECRET) {
+            for (span, _) in &finding.labels {
+                let Some(file) = files.get_mut(span.file as usize) else { continue };
+                let (start, end) = (span.start as usize, span.end as usize);
+                let Some(value) = file.text.get(start..end) else { continue };
+                // Lines stay lines, so that the excerpt shows the right ones.
+                let mask: String =
+                    value.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
+                file.text = [&file.text[..start], &mask, &file.text[end..]].concat().into();
+            }
+        }
+        files
     }
 }
 
@@ -232,11 +264,25 @@ fn problem(finding: Finding, files: &[File]) -> Problem {
             }
         })
         .collect();
+    // An excerpt shows one file; what is in another one is told in words.
+    let elsewhere = finding.labels.iter().filter(|(span, _)| span.file != place.file);
+    let elsewhere: Vec<String> = elsewhere
+        .filter_map(|(span, label)| {
+            let other = files.get(span.file as usize)?;
+            let (line, _) = line_and_column(&other.text, span.start);
+            Some(format!("{label}: {}:{line}", other.name))
+        })
+        .collect();
+    let help = match (finding.help, elsewhere.as_slice()) {
+        (help, []) => help,
+        (None, others) => Some(others.join("; ")),
+        (Some(help), others) => Some(format!("{}; {help}", others.join("; "))),
+    };
     let (line, column) = file.map_or((0, 0), |file| line_and_column(&file.text, place.start));
     Problem {
         code: finding.code,
         message: finding.message,
-        help: finding.help,
+        help,
         labels,
         source: file.map(|file| {
             NamedSource::new(file.name.clone(), Arc::clone(&file.text)).with_language("TOML")

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::definition::{Resolved, Unresolved, Values, Workflow};
-use crate::expr::{Bound, EvalError, Leaf, Scope, Target, Template};
+use crate::expr::{Bound, EvalError, Leaf, Scope, Template};
 use crate::failure::Failure;
 use crate::id::Instance;
 use crate::kind::Retry;
@@ -71,7 +71,7 @@ impl Workflow {
         let mut bound = template.bound().iter();
         let mut tainted: BTreeSet<String> = BTreeSet::new();
         for ((leaf, _), bound) in template.compiled().task_references().zip(&mut bound) {
-            self.take(&mut tasks, leaf, bound, values)?;
+            Taker { workflow: self, leaf, bound, values }.take(&mut tasks)?;
             if bound.secret {
                 tainted.insert(leaf.pointer.clone());
             }
@@ -98,68 +98,53 @@ impl Workflow {
             Some((pointer, error)) => Err(Unresolved::Failed(failure(subject, &pointer, error))),
         }
     }
+}
 
-    /// Puts what a reference reads where the expression looks for it.
-    fn take(
-        &self,
-        tasks: &mut Value,
-        leaf: &Leaf,
-        bound: &Bound,
-        values: &dyn Values,
-    ) -> Result<(), Unresolved> {
-        match &bound.target {
-            Target::One(instance) => self.take_one(tasks, leaf, bound, *instance, values),
-            Target::All(instances) => instances
-                .iter()
-                .try_for_each(|instance| self.take_one(tasks, leaf, bound, *instance, values)),
-        }
+/// One reference, read.
+struct Taker<'a> {
+    workflow: &'a Workflow,
+    leaf: &'a Leaf,
+    bound: &'a Bound,
+    values: &'a dyn Values,
+}
+
+impl Taker<'_> {
+    /// Puts what the reference reads where the expression looks for it.
+    fn take(&self, tasks: &mut Value) -> Result<(), Unresolved> {
+        let instances = self.bound.target.instances();
+        instances.iter().try_for_each(|instance| self.one(tasks, Instance(*instance)))
     }
 
-    fn take_one(
-        &self,
-        tasks: &mut Value,
-        leaf: &Leaf,
-        bound: &Bound,
-        instance: u32,
-        values: &dyn Values,
-    ) -> Result<(), Unresolved> {
-        let instance = Instance(instance);
-        let def = self.instance(instance);
+    fn one(&self, tasks: &mut Value, instance: Instance) -> Result<(), Unresolved> {
+        let def = self.workflow.instance(instance);
         let task = table(&mut tasks[def.name.task()]);
         let place = match def.name.key() {
             Some(key) => table(&mut task[key]),
             None => task,
         };
+        let mentions = &self.leaf.found.mentions;
         if def.skipped {
-            match &bound.field {
-                Some(field) => place[&**field] = Value::Null,
-                None => {
-                    for name in &leaf.found.mentions {
-                        place[name.as_str()] = Value::Null;
-                    }
-                }
-            }
+            let own = self.bound.field.as_deref();
+            let all = mentions.iter().map(String::as_str).filter(|_| own.is_none());
+            own.into_iter().chain(all).for_each(|name| place[name] = Value::Null);
             return Ok(());
         }
-        let produced = values.produced(instance).ok_or(Unresolved::Unknown(instance))?;
-        match &bound.field {
-            Some(field) => {
-                let secret = produced.secrets.get(&**field).filter(|_| bound.secret);
-                place[&**field] = match secret {
-                    Some(secret) => secret.reveal().clone(),
-                    None => produced.outputs.get(&**field).cloned().unwrap_or(Value::Null),
-                };
-            }
-            None => {
-                for (name, value) in produced.outputs.as_object().into_iter().flatten() {
-                    place[name.as_str()] = value.clone();
-                }
-                let asked = produced.secrets.iter().filter(|(name, _)| {
-                    bound.secret && leaf.found.mentions.contains(name.as_str())
-                });
-                for (name, secret) in asked {
-                    place[name.as_str()] = secret.reveal().clone();
-                }
+        let produced = self.values.produced(instance).ok_or(Unresolved::Unknown(instance))?;
+        if let Some(field) = &self.bound.field {
+            let secret = produced.secrets.get(&**field).filter(|_| self.bound.secret);
+            place[&**field] = match secret {
+                Some(secret) => secret.reveal().clone(),
+                None => produced.outputs.get(&**field).cloned().unwrap_or(Value::Null),
+            };
+            return Ok(());
+        }
+        for (name, value) in produced.outputs.as_object().into_iter().flatten() {
+            place[name.as_str()] = value.clone();
+        }
+        if self.bound.secret {
+            let asked = produced.secrets.iter().filter(|(name, _)| mentions.contains(*name));
+            for (name, secret) in asked {
+                place[name.as_str()] = secret.reveal().clone();
             }
         }
         Ok(())

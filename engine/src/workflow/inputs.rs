@@ -146,7 +146,7 @@ fn input(
         return None;
     };
     let declared = declare(entry, table, statics, findings);
-    let variable = format!("FLOW_INPUT_{}", entry.key.replace('-', "_"));
+    let variable = format!("FLOW_INPUT_{}", entry.key.to_uppercase().replace('-', "_"));
     let environment = given
         .environment
         .iter()

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use super::bind::{self, Binder, Plan};
 use super::build::Build;
 use super::definition::{Roots, Workflow};
-use super::draft::{Drafts, draft};
-use super::error::{Diagnostics, File, Finding, Findings};
+use super::draft::{Draft, Drafts, draft};
+use super::error::{Diagnostics, File, Finding, Findings, suggest};
 use super::inputs::{self, Given};
 use super::kinds::Kinds;
 use super::needs::{self, Edges};
@@ -27,6 +27,10 @@ use crate::registry::Registry;
 /// # Errors
 ///
 /// Everything that is wrong with it, in one report.
+///
+/// # Panics
+///
+/// Never: what cannot be built has an error.
 pub fn load(
     sources: &dyn Sources,
     entry: &str,
@@ -35,10 +39,7 @@ pub fn load(
 ) -> Result<Workflow, Diagnostics> {
     let mut findings = Findings::default();
     let mut files = Vec::new();
-    let sections = match read(sources, entry, &mut files, &mut findings) {
-        Ok(sections) => sections,
-        Err(diagnostics) => return Err(diagnostics),
-    };
+    let sections = read(sources, entry, &mut files, &mut findings)?;
     let mut roots = Roots {
         site: table(&given.site),
         inputs: Value::Object(Map::new()),
@@ -259,6 +260,9 @@ impl<'a> Loader<'a, '_> {
             by_name.entry(draft.syntax.name).or_insert(list.len());
             list.push(draft);
         }
+        for draft in &list {
+            self.names_of(draft, &by_name);
+        }
         let sections = self.sections;
         let spans = |entries: &'a [source::Entry]| {
             entries.iter().map(|entry| (entry.key.as_str(), entry.key_span))
@@ -266,6 +270,42 @@ impl<'a> Loader<'a, '_> {
         names::confusable(spans(&sections.tasks), "task", self.findings);
         names::confusable(spans(&sections.inputs), "input", self.findings);
         Drafts { list, by_name, layers }
+    }
+
+    /// The names that a task has for itself and for others outside of the graph.
+    fn names_of(&mut self, draft: &Draft<'a>, by_name: &BTreeMap<&'a str, usize>) {
+        for was in &draft.syntax.was {
+            let Some(before) = by_name.get(was.value.split('/').next().unwrap_or_default()) else {
+                continue;
+            };
+            if !was.value.contains('/') || *before != by_name[draft.syntax.name] {
+                self.findings.push(
+                    Finding::new(
+                        "workflow::was",
+                        format!("`{}` was not renamed: it is still there", was.value),
+                        was.span,
+                        "a task has this name",
+                    )
+                    .help("`was` names what a task was called before; take it out"),
+                );
+            }
+        }
+        for capture in &draft.syntax.capture {
+            let task = capture.value.split('/').next().unwrap_or_default();
+            let is_pattern = task.contains(['*', '?', ':']);
+            if !is_pattern && !by_name.contains_key(task) {
+                let names: Vec<&str> = by_name.keys().copied().collect();
+                self.findings.push(
+                    Finding::new(
+                        "workflow::unknown-task",
+                        format!("there is no task `{task}`"),
+                        capture.span,
+                        "no task has this name",
+                    )
+                    .maybe_help(suggest(task, names, "tasks")),
+                );
+            }
+        }
     }
 
     fn bind(&mut self, drafts: &Drafts<'a>, edges: &mut Edges) -> Bindings {
@@ -309,10 +349,12 @@ impl<'a> Loader<'a, '_> {
                     } else if !reference.guarded {
                         let scope = self.statics.scope(None);
                         let missing = self.statics.missing(reference, *place, &scope);
-                        missing.into_iter().for_each(|finding| self.findings.push(finding));
+                        if let Some(finding) = missing {
+                            self.findings.push(finding);
+                        }
                     }
                 }
-                self.statics.read_files(leaf, *place, None, files, self.findings);
+                files.extend(self.statics.read_files(leaf, *place, None, self.findings));
             }
             let plans = bind::plan(drafts, self.statics, &written, self.findings);
             let binder = Binder { drafts, statics: self.statics, draft: None, written: &written };

@@ -50,13 +50,34 @@ pub(crate) fn confusable<'a>(
 
 /// What is left of a name for an eye that does not look closely.
 fn skeleton(name: &str) -> String {
-    name.chars()
-        .filter(|c| *c != '-' && *c != '_')
-        .flat_map(char::to_lowercase)
-        .map(|c| match c {
-            'l' | 'i' => '1',
-            'o' => '0',
-            other => other,
-        })
-        .collect()
+    let letters: Vec<char> = name.to_lowercase().chars().collect();
+    let letter = |at: Option<usize>| at.and_then(|at| letters.get(at));
+    let is_letter = |c: &char| c.is_alphabetic() && !matches!(c, 'l' | 'o');
+    // A hyphen between numbers tells them apart: `t1-11` and `t11-1`.
+    let dropped = |at: usize| {
+        letter(at.checked_sub(1)).is_some_and(is_letter)
+            && letter(Some(at + 1)).is_some_and(is_letter)
+    };
+    let seen = letters.iter().enumerate().filter(|(at, c)| **c != '-' || !dropped(*at));
+    seen.map(|(_, c)| match c {
+        'l' => '1',
+        'o' => '0',
+        other => *other,
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_alike() {
+        for (one, other) in [("kube-api", "kubeapi"), ("node-l", "node-1"), ("foo", "f00")] {
+            assert_eq!(skeleton(one), skeleton(other));
+        }
+        for (one, other) in [("t1-11", "t11-1"), ("mail", "mall"), ("create-vm", "create-vms")] {
+            assert_ne!(skeleton(one), skeleton(other));
+        }
+    }
 }

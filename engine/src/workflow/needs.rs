@@ -108,34 +108,21 @@ pub(crate) fn read(
 ) -> Vec<Vec<u32>> {
     let mut hosts = vec![Vec::new(); drafts.count() as usize];
     for draft in &drafts.list {
-        for node in &draft.syntax.needs {
-            each_instance(
-                draft,
-                node,
-                |at, findings: &mut Findings| {
-                    let reader = Reader { drafts, statics, draft, key: "needs" };
-                    for (need, span) in reader.needs(node, draft.each_at(at), findings) {
-                        let needing = draft.first + small(at);
-                        edges.need(drafts, need, needing, span);
-                    }
-                },
-                findings,
-            );
-        }
-        for node in &draft.syntax.lives_in {
-            each_instance(
-                draft,
-                node,
-                |at, findings: &mut Findings| {
-                    let reader = Reader { drafts, statics, draft, key: "lives-in" };
-                    for (need, span) in reader.needs(node, draft.each_at(at), findings) {
-                        let guest = draft.first + small(at);
-                        edges.need(drafts, need, guest, span);
-                        live(drafts, draft, need, span, &mut hosts[guest as usize], findings);
-                    }
-                },
-                findings,
-            );
+        for (at, instance) in draft.instances().enumerate() {
+            let each = draft.each_at(at);
+            let reader = Reader { drafts, statics, draft, key: "needs" };
+            for node in &draft.syntax.needs {
+                for (need, span) in reader.needs(node, each, findings) {
+                    edges.need(drafts, need, instance, span);
+                }
+            }
+            let reader = Reader { key: "lives-in", ..reader };
+            for node in &draft.syntax.lives_in {
+                for (need, span) in reader.needs(node, each, findings) {
+                    edges.need(drafts, need, instance, span);
+                    hosts[instance as usize].extend(reader.hosts(need, span, findings));
+                }
+            }
         }
     }
     for hosts in &mut hosts {
@@ -143,70 +130,6 @@ pub(crate) fn read(
         hosts.dedup();
     }
     hosts
-}
-
-fn small(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-fn each_instance(
-    draft: &Draft<'_>,
-    _node: &Node,
-    mut read: impl FnMut(usize, &mut Findings),
-    findings: &mut Findings,
-) {
-    (0..draft.skipped.len()).for_each(|at| read(at, findings));
-}
-
-/// Takes hosts in, and refuses those that would not survive their guest.
-fn live(
-    drafts: &Drafts<'_>,
-    guest: &Draft<'_>,
-    need: Need,
-    span: Span,
-    hosts: &mut Vec<u32>,
-    findings: &mut Findings,
-) {
-    let task = match need {
-        Need::Task(task) => &drafts.list[task],
-        Need::Instance(instance) => drafts.of(instance),
-        Need::Layer(_) => {
-            findings.push(
-                Finding::new(
-                    "workflow::type",
-                    "nothing lives in a layer",
-                    span,
-                    "expected tasks or instances",
-                )
-                .help("name the tasks without which this one cannot exist"),
-            );
-            return;
-        }
-    };
-    if guest.syntax.protected && !task.syntax.protected {
-        let (guest, host) = (guest.syntax.name, task.syntax.name);
-        findings.push(
-            Finding::new(
-                "workflow::protected-in-unprotected",
-                format!("`{guest}` is protected, but lives in `{host}`, which is not"),
-                span,
-                "would be destroyed under it",
-            )
-            .label(task.syntax.span, "not protected")
-            .help(format!("add `protected = true` to `{host}`, or take it from `{guest}`")),
-        );
-    }
-    match need {
-        Need::Instance(instance) => {
-            if !task.is_skipped(instance) {
-                hosts.push(instance);
-            }
-        }
-        Need::Task(_) => {
-            hosts.extend(task.instances().filter(|instance| !task.is_skipped(*instance)));
-        }
-        Need::Layer(_) => {}
-    }
 }
 
 struct Reader<'a> {
@@ -217,6 +140,44 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// What an instance lives in; refuses what would not survive its guest.
+    fn hosts(&self, need: Need, span: Span, findings: &mut Findings) -> Vec<u32> {
+        let (host, instances) = match need {
+            Need::Task(task) => {
+                let host = &self.drafts.list[task];
+                (host, host.instances())
+            }
+            Need::Instance(instance) => (self.drafts.of(instance), instance..instance + 1),
+            Need::Layer(_) => {
+                findings.push(
+                    Finding::new(
+                        "workflow::type",
+                        "nothing lives in a layer",
+                        span,
+                        "expected tasks or instances",
+                    )
+                    .help("name the tasks without which this one cannot exist"),
+                );
+                return Vec::new();
+            }
+        };
+        if self.draft.syntax.protected && !host.syntax.protected {
+            let (guest, name) = (self.draft.syntax.name, host.syntax.name);
+            findings.push(
+                Finding::new(
+                    "workflow::protected-in-unprotected",
+                    format!("`{guest}` is protected, but lives in `{name}`, which is not"),
+                    span,
+                    "would be destroyed under it",
+                )
+                .label(host.syntax.span, "not protected")
+                .help(format!("add `protected = true` to `{name}`, or take it from `{guest}`")),
+            );
+        }
+        // What is left out is no host: the guest can exist without it.
+        instances.filter(|instance| !host.is_skipped(*instance)).collect()
+    }
+
     fn needs(
         &self,
         node: &Node,
@@ -228,10 +189,7 @@ impl Reader<'_> {
                 let Some(value) = self.statics.value(node, each, findings) else {
                     return Vec::new();
                 };
-                let names: Vec<Value> = match value {
-                    Value::Array(items) => items,
-                    single => vec![single],
-                };
+                let names = if let Value::Array(items) = value { items } else { vec![value] };
                 let mut needs = Vec::new();
                 for name in names {
                     let Value::String(name) = name else {

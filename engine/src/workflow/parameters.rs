@@ -53,7 +53,7 @@ impl Parameters<'_> {
                 continue;
             }
             let own = bound.get(self.draft.first as usize + at).and_then(Option::as_ref);
-            self.instance(written, at, own, files, findings);
+            files.extend(self.instance(written, at, own, findings));
             // All instances are alike, unless they read what is their own or left out.
             if !by_each && self.plans.is_empty() {
                 break;
@@ -107,15 +107,14 @@ impl Parameters<'_> {
         written: &Written,
         at: usize,
         bound: Option<&Vec<Bound>>,
-        files: &mut Map<String, Value>,
         findings: &mut Findings,
-    ) {
+    ) -> Map<String, Value> {
         let each = self.draft.each_at(at);
         let before = findings.len();
         let nulls = self.nulls(bound);
         let mut own_files = Map::new();
         for (leaf, place) in written.compiled.leaves().iter().zip(&written.places) {
-            self.statics.read_files(leaf, *place, each, &mut own_files, findings);
+            own_files.extend(self.statics.read_files(leaf, *place, each, findings));
         }
         let all_files = Value::Object(own_files);
         let scope = Scope {
@@ -157,8 +156,13 @@ impl Parameters<'_> {
         if all_known && findings.len() == before {
             self.by_kind(written, &scope, findings);
         }
-        if let Value::Object(read) = all_files {
-            files.extend(read);
+        match all_files {
+            Value::Object(read) => read,
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => Map::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
-use super::error::{File, Finding, Findings, Span};
+use super::error::{DUPLICATE, File, Finding, Findings, SYNTAX, Span};
 
 /// Where the text of workflows, and of files that they read, comes from.
 ///
@@ -106,10 +106,24 @@ impl Table {
 /// Parses a file, as far as that is possible.
 pub(crate) fn parse(file: &File, number: u32, findings: &mut Findings) -> Table {
     let (document, errors) = DeTable::parse_recoverable(&file.text);
+    let clean = errors.is_empty();
+    let mut errors = errors;
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
+    let mut line = None;
     for error in errors {
-        findings.push(syntax(&error, number, &file.text));
+        let at = error.span().map_or(0, |span| span.start.min(file.text.len()));
+        let here = file.text.get(..at).map(|before| before.matches('\n').count());
+        // One error in a line is enough to find it.
+        if here != line {
+            findings.push(syntax(&error, number, &file.text));
+        }
+        line = here;
+        // After brackets that do not close, everything looks wrong.
+        if ["array", "inline table", "unclosed"].iter().any(|word| error.message().contains(word)) {
+            break;
+        }
     }
-    let mut reader = Reader { file: number, findings };
+    let mut reader = Reader { file: number, clean, findings };
     reader.table(document.into_inner())
 }
 
@@ -120,23 +134,36 @@ fn syntax(error: &toml::de::Error, file: u32, text: &str) -> Finding {
     let message = error.message();
     if message.contains("duplicate key") {
         let name = text.get(range).unwrap_or_default().trim_matches(['"', '\'']);
-        return Finding::new(
-            "workflow::duplicate-name",
-            format!("`{name}` is there twice"),
-            span,
-            "the second one",
-        )
-        .help("a name may be used once in a table; rename or remove one of the two");
+        return Finding::new(DUPLICATE, format!("`{name}` is there twice"), span, "the second one")
+            .help("a name may be used once in a table; rename or remove one of the two");
+    }
+    let word = text.get(span.start as usize..span.end as usize).unwrap_or_default();
+    let is_word = word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'));
+    if is_word && message.starts_with("invalid") {
+        return Finding::new(SYNTAX, format!("`{word}` is not a value"), span, "no quotes")
+            .help(format!("a string stands in quotes: \"{word}\""));
     }
     let mut lines = message.lines();
     let first = lines.next().unwrap_or("this is not TOML").to_owned();
     let rest: Vec<&str> = lines.collect();
-    let help = if rest.is_empty() {
+    let help = if quotes_in_quotes(text, start) {
+        "an expression with quotes stands in single ones: '${join(\",\", …)}'".to_owned()
+    } else if rest.is_empty() {
         "the file must be TOML: strings in quotes, one key for each line".to_owned()
     } else {
         rest.join("; ")
     };
-    Finding::new("workflow::syntax", first, span, "here").help(help)
+    Finding::new(SYNTAX, first, span, "here").help(help)
+}
+
+/// Whether the line up to here is an expression that its own quotes cut off.
+fn quotes_in_quotes(text: &str, at: usize) -> bool {
+    let before = &text[..at];
+    let line = &before[before.rfind('\n').map_or(0, |newline| newline + 1)..];
+    line.rsplit_once("${").is_some_and(|(before, inner)| {
+        before.contains('"') && inner.contains('"') && !inner.contains('}')
+    })
 }
 
 pub(crate) fn span(file: u32, range: std::ops::Range<usize>) -> Span {
@@ -146,6 +173,8 @@ pub(crate) fn span(file: u32, range: std::ops::Range<usize>) -> Span {
 
 struct Reader<'a> {
     file: u32,
+    /// The file is TOML.
+    clean: bool,
     findings: &'a mut Findings,
 }
 
@@ -190,14 +219,12 @@ impl Reader<'_> {
     }
 
     fn no_number(&mut self, span: Span) -> Content {
+        if !self.clean {
+            return Content::Integer(0);
+        }
         self.findings.push(
-            Finding::new(
-                "workflow::syntax",
-                "this number is out of range",
-                span,
-                "not a 64-bit number",
-            )
-            .help("write it as a string if it is not meant to be reckoned with"),
+            Finding::new(SYNTAX, "this number is out of range", span, "not a 64-bit number")
+                .help("write it as a string if it is not meant to be reckoned with"),
         );
         Content::Integer(0)
     }

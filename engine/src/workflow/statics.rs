@@ -60,65 +60,11 @@ impl<'a> Statics<'a> {
 
     /// Parses all strings of a value.
     pub(crate) fn compile(&self, node: &Node, findings: &mut Findings) -> Written {
-        let mut leaves = Vec::new();
-        let mut places = Vec::new();
-        let base = self.compile_at(node, String::new(), &mut leaves, &mut places, findings);
+        let mut compiler =
+            Compiler { statics: self, leaves: Vec::new(), places: Vec::new(), findings };
+        let base = compiler.value(node, String::new());
+        let Compiler { leaves, places, .. } = compiler;
         Written { compiled: Arc::new(Compiled::new(node.to_json(), base, leaves)), places }
-    }
-
-    fn compile_at(
-        &self,
-        node: &Node,
-        pointer: String,
-        leaves: &mut Vec<Leaf>,
-        places: &mut Vec<Span>,
-        findings: &mut Findings,
-    ) -> Value {
-        match &node.content {
-            Content::Text(text) => {
-                match Leaf::parse(text, pointer) {
-                    Ok(Parsed::Literal(literal)) => Value::String(literal),
-                    Ok(Parsed::Leaf(leaf)) => {
-                        self.unknown_names(node.span, &leaf, findings);
-                        leaves.push(*leaf);
-                        places.push(node.span);
-                        Value::String(text.clone())
-                    }
-                    Err(error) => {
-                        let span = self.inside(node.span, &error.span);
-                        findings.push(
-                        Finding::new(
-                            "workflow::expression",
-                            "the expression cannot be read",
-                            span,
-                            error.message,
-                        )
-                        .help("`${…}` holds an expression; `$${` and `%%{` stand for `${` and `%{`"),
-                    );
-                        Value::String(text.clone())
-                    }
-                }
-            }
-            Content::List(items) => Value::Array(
-                items
-                    .iter()
-                    .enumerate()
-                    .map(|(at, item)| {
-                        self.compile_at(item, format!("{pointer}/{at}"), leaves, places, findings)
-                    })
-                    .collect(),
-            ),
-            Content::Table(table) => {
-                let mut fields = Map::new();
-                for entry in &table.entries {
-                    let pointer = format!("{pointer}/{}", escaped(&entry.key));
-                    let value = self.compile_at(&entry.value, pointer, leaves, places, findings);
-                    fields.insert(entry.key.clone(), value);
-                }
-                Value::Object(fields)
-            }
-            Content::Integer(_) | Content::Float(_) | Content::Bool(_) => node.to_json(),
-        }
     }
 
     fn unknown_names(&self, place: Span, leaf: &Leaf, findings: &mut Findings) {
@@ -222,7 +168,7 @@ impl<'a> Statics<'a> {
         let mut files = Map::new();
         for (at, leaf) in written.compiled.leaves().iter().enumerate() {
             if !leaf.found.files.is_empty() && wanted(at, leaf) {
-                self.read_files(leaf, written.places[at], each, &mut files, findings);
+                files.extend(self.read_files(leaf, written.places[at], each, findings));
             }
         }
         let files = Value::Object(files);
@@ -245,9 +191,9 @@ impl<'a> Statics<'a> {
         leaf: &Leaf,
         place: Span,
         each: Option<&Value>,
-        files: &mut Map<String, Value>,
         findings: &mut Findings,
-    ) {
+    ) -> Map<String, Value> {
+        let mut files = Map::new();
         let reader = self.files.get(place.file as usize).map_or("", |file| file.name.as_str());
         for (path, part) in &leaf.found.files {
             let span = self.inside(place, part);
@@ -287,6 +233,7 @@ impl<'a> Statics<'a> {
                 ),
             }
         }
+        files
     }
 
     /// A failed evaluation: if something is not there, that, else the words of the evaluator.
@@ -352,6 +299,56 @@ impl<'a> Statics<'a> {
             | Value::Array(_) => Some(format!("`{way}` is {}", crate::expr::value::sort(holder))),
         };
         Some(finding.maybe_help(help))
+    }
+}
+
+/// Parses the strings of one value.
+struct Compiler<'a, 'f> {
+    statics: &'a Statics<'a>,
+    leaves: Vec<Leaf>,
+    places: Vec<Span>,
+    findings: &'f mut Findings,
+}
+
+impl Compiler<'_, '_> {
+    /// The value that stands at a JSON pointer, without its leaves.
+    fn value(&mut self, node: &Node, pointer: String) -> Value {
+        match &node.content {
+            Content::Text(text) => Value::String(self.text(text, node.span, pointer)),
+            Content::List(items) => {
+                let items = items.iter().enumerate();
+                items.map(|(at, item)| self.value(item, format!("{pointer}/{at}"))).collect()
+            }
+            Content::Table(table) => {
+                let fields = table.entries.iter().map(|entry| {
+                    let pointer = format!("{pointer}/{}", escaped(&entry.key));
+                    (entry.key.clone(), self.value(&entry.value, pointer))
+                });
+                Value::Object(fields.collect())
+            }
+            Content::Integer(_) | Content::Float(_) | Content::Bool(_) => node.to_json(),
+        }
+    }
+
+    fn text(&mut self, text: &str, place: Span, pointer: String) -> String {
+        match Leaf::parse(text, pointer) {
+            Ok(Parsed::Literal(literal)) => return literal,
+            Ok(Parsed::Leaf(leaf)) => {
+                self.statics.unknown_names(place, &leaf, self.findings);
+                self.leaves.push(*leaf);
+                self.places.push(place);
+            }
+            Err(error) => self.findings.push(
+                Finding::new(
+                    "workflow::expression",
+                    "the expression cannot be read",
+                    self.statics.inside(place, &error.span),
+                    error.message,
+                )
+                .help("`${…}` holds an expression; `$${` and `%%{` stand for `${` and `%{`"),
+            ),
+        }
+        text.to_owned()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::error::{Finding, Findings, Span, near};
+use super::error::{DUPLICATE, Finding, Findings, Span, near};
 use super::source::{Content, Entry, Node, Table};
 use super::statics::Statics;
 use super::units;
@@ -170,12 +170,23 @@ impl<'a> Fields<'a, '_> {
 
 pub(crate) fn wrong_type(key: &str, expected: &str, found: &Value, span: Span) -> Finding {
     let sort = crate::expr::value::sort(found);
+    let example = match expected {
+        "a string" | "strings" => "\"…\"",
+        "true or false" => "true",
+        "a number of 1 or more" => "3",
+        "a table" => "{ … = … }",
+        "a list" => "[…]",
+        "a list of keys" => "[\"KEY\", …]",
+        "names of tasks" => "[\"TASK\", \"TASK/KEY\", …]",
+        _ => "…",
+    };
     Finding::new(
         "workflow::type",
         format!("`{key}` is {sort}, but must be {expected}"),
         span,
         format!("expected {expected}"),
     )
+    .help(format!("for example: {key} = {example}"))
 }
 
 /// The head of a workflow, and its sections.
@@ -254,7 +265,7 @@ fn head(table: &Table, entry: bool, into: &mut Head, findings: &mut Findings) ->
         } else if entry {
             fields.findings.push(
                 Finding::new(
-                    "workflow::duplicate-name",
+                    DUPLICATE,
                     format!("the layer `{}` is there twice", layer.value),
                     layer.span,
                     "the second one",
@@ -274,7 +285,7 @@ pub(crate) fn duplicates(entries: &[Entry], what: &str, findings: &mut Findings)
         if let Some(before) = first.get(entry.key.as_str()) {
             findings.push(
                 Finding::new(
-                    "workflow::duplicate-name",
+                    DUPLICATE,
                     format!("the {what} `{}` is there twice", entry.key),
                     entry.key_span,
                     "and again here",

@@ -40,7 +40,6 @@ const KEYS: &[&str] = &[
 ];
 
 /// One task, its static keys read.
-#[expect(clippy::struct_excessive_bools, reason = "they are the flags of the file format")]
 pub(crate) struct TaskSyntax<'a> {
     pub(crate) name: &'a str,
     pub(crate) span: Span,

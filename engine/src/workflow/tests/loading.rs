@@ -10,7 +10,7 @@ use crate::kind::{Effect, OnDrift};
 use crate::workflow::{Unresolved, Workflow};
 use crate::{Instance, InstanceName};
 
-const GOOD: &str = r#"
+pub(super) const GOOD: &str = r#"
 [workflow]
 name = "good"
 description = "All there is"
