@@ -6,9 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
@@ -30,6 +31,8 @@ pub struct Redactor {
 #[derive(Default)]
 struct Known {
     forms: BTreeSet<Vec<u8>>,
+    /// Forms that no matcher finds yet.
+    fresh: BTreeSet<Vec<u8>>,
     matcher: Option<Arc<Matcher>>,
 }
 
@@ -39,8 +42,11 @@ impl std::fmt::Debug for Known {
     }
 }
 
+/// One automaton for what was learned between two uses: a secret that comes late does not make
+/// all the others be compiled again.
+#[derive(Clone, Default)]
 struct Matcher {
-    automaton: AhoCorasick,
+    automata: Vec<Arc<AhoCorasick>>,
     longest: usize,
 }
 
@@ -63,11 +69,10 @@ impl Redactor {
         if known.forms.contains(text.as_bytes()) {
             return;
         }
-        add_forms(&mut known.forms, text);
-        for line in text.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE) {
-            add_forms(&mut known.forms, line);
+        known.add_forms(text);
+        for line in secret_lines(text) {
+            known.add_forms(line);
         }
-        known.matcher = None;
     }
 
     /// The text with every known secret covered.
@@ -112,31 +117,79 @@ impl Redactor {
 
     fn matcher(&self) -> Option<Arc<Matcher>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.forms.is_empty() {
-            return None;
-        }
-        if known.matcher.is_none() {
-            known.matcher = Matcher::new(&known.forms).map(Arc::new);
+        if !known.fresh.is_empty() {
+            let fresh = std::mem::take(&mut known.fresh);
+            let before = known.matcher.take();
+            known.matcher = Some(Arc::new(Matcher::with(before.as_deref(), &fresh)));
         }
         known.matcher.clone()
     }
 }
 
+impl Known {
+    fn add_forms(&mut self, text: &str) {
+        for form in forms(text) {
+            if self.forms.insert(form.clone()) {
+                self.fresh.insert(form);
+            }
+        }
+    }
+}
+
+/// The lines of a secret that are secrets by themselves. A certificate is public by nature, and
+/// the lines that only frame PEM are in every other key too.
+fn secret_lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut public = false;
+    text.lines().map(str::trim).filter(move |line| {
+        let begins = line.contains("-----BEGIN ");
+        if begins {
+            public = line.contains("CERTIFICATE");
+        }
+        let frame = begins || line.contains("-----END ");
+        let secret = !public && !frame && line.len() >= SHORTEST_LINE;
+        if line.contains("-----END ") {
+            public = false;
+        }
+        secret
+    })
+}
+
 impl Matcher {
-    fn new(forms: &BTreeSet<Vec<u8>>) -> Option<Self> {
-        let automaton =
-            AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(forms).ok()?;
-        let longest = forms.iter().map(Vec::len).max()?;
-        Some(Self { automaton, longest })
+    /// The same with further forms.
+    fn with(before: Option<&Self>, fresh: &BTreeSet<Vec<u8>>) -> Self {
+        let mut matcher = before.cloned().unwrap_or_default();
+        let automaton = AhoCorasick::builder()
+            .kind(Some(AhoCorasickKind::NoncontiguousNFA))
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(fresh)
+            .expect("the secrets of a run are fewer and shorter than the limits of the automaton");
+        matcher.automata.push(Arc::new(automaton));
+        matcher.longest = fresh.iter().map(Vec::len).fold(matcher.longest, usize::max);
+        matcher
+    }
+
+    /// Where secrets are: in order, without overlap.
+    fn spans(&self, bytes: &[u8]) -> Vec<Range<usize>> {
+        let found = self.automata.iter().flat_map(|automaton| automaton.find_iter(bytes));
+        let mut found: Vec<_> = found.map(|found| found.range()).collect();
+        found.sort_by_key(|span| span.start);
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        for span in found {
+            match spans.last_mut() {
+                Some(last) if span.start < last.end => last.end = last.end.max(span.end),
+                Some(_) | None => spans.push(span),
+            }
+        }
+        spans
     }
 
     fn cover(&self, bytes: &[u8]) -> Vec<u8> {
         let mut clear = Vec::with_capacity(bytes.len());
         let mut from = 0;
-        for found in self.automaton.find_iter(bytes) {
-            clear.extend_from_slice(&bytes[from..found.start()]);
+        for span in self.spans(bytes) {
+            clear.extend_from_slice(&bytes[from..span.start]);
             clear.extend_from_slice(COVER.as_bytes());
-            from = found.end();
+            from = span.end;
         }
         clear.extend_from_slice(&bytes[from..]);
         clear
@@ -161,13 +214,13 @@ impl Stream {
         let safe = self.held.len().saturating_sub(matcher.longest - 1);
         let mut clear = Vec::with_capacity(safe);
         let mut from = 0;
-        for found in matcher.automaton.find_iter(&self.held) {
-            if found.start() >= safe {
+        for span in matcher.spans(&self.held) {
+            if span.start >= safe {
                 break;
             }
-            clear.extend_from_slice(&self.held[from..found.start()]);
+            clear.extend_from_slice(&self.held[from..span.start]);
             clear.extend_from_slice(COVER.as_bytes());
-            from = found.end();
+            from = span.end;
         }
         let upto = safe.max(from);
         clear.extend_from_slice(&self.held[from..upto]);
@@ -186,8 +239,10 @@ impl Stream {
     }
 }
 
-fn add_forms(forms: &mut BTreeSet<Vec<u8>>, text: &str) {
+/// Everything that a text looks like where it leaks.
+fn forms(text: &str) -> BTreeSet<Vec<u8>> {
     let bytes = text.as_bytes();
+    let mut forms = BTreeSet::new();
     let mut add = |form: String| {
         if form.len() >= SHORTEST {
             forms.insert(form.into_bytes());
@@ -206,6 +261,7 @@ fn add_forms(forms: &mut BTreeSet<Vec<u8>>, text: &str) {
     add(json[1..json.len() - 1].to_owned());
     // Many writers of JSON also escape the slash.
     add(json[1..json.len() - 1].replace('/', "\\/"));
+    forms
 }
 
 /// The characters that the value certainly has in base64 if it starts `offset` bytes into a

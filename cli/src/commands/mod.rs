@@ -1,8 +1,12 @@
 //! One command each: resolve, call, render.
 
 mod explain;
+mod graph;
 mod lab;
+mod past;
+mod plan;
 mod run;
+mod status;
 mod validate;
 
 use crate::args::{Args, Command};
@@ -14,16 +18,16 @@ pub(crate) async fn dispatch(args: Args) -> Exit {
     let Args { global, command } = args;
     let terminal = Terminal::detect(global.json);
     let done = match command {
+        Command::Graph(args) => graph::graph(terminal, &global, &args),
+        Command::Status(args) => status::status(terminal, &global, &args),
+        Command::Runs => status::runs(terminal, &global),
         Command::Explain(explain) => explain::explain(terminal, &explain),
         Command::Lab(lab) => lab::lab(terminal, &global, lab).await,
         Command::Run(run) => run::run(terminal, &global, &run).await,
         Command::Validate(workflow) => validate::validate(terminal, &global, &workflow),
-        Command::Resume(_)
-        | Command::Plan(_)
-        | Command::Graph(_)
-        | Command::Status(_)
-        | Command::Runs
-        | Command::Logs(_)
+        Command::Resume(resume) => run::resume(terminal, &global, &resume).await,
+        Command::Plan(plan) => plan::plan(terminal, &global, &plan).await,
+        Command::Logs(_)
         | Command::Why(_)
         | Command::Output(_) => Err(crate::abort::Abort::bug("not built", &"yet")),
     };

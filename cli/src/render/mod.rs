@@ -1,8 +1,11 @@
 //! Values to lines: pure, and held by tests.
 
+pub(crate) mod graph;
 pub(crate) mod names;
 pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod selection;
+pub(crate) mod status;
+pub(crate) mod story;
 pub(crate) mod text;
 pub(crate) mod time;

@@ -168,8 +168,8 @@ impl Planner<'_> {
         findings: &mut Findings,
     ) -> Option<(Option<Arc<str>>, bool)> {
         let produces = draft.produces.as_ref()?;
-        let outputs = schema::properties(&produces.outputs);
-        let secrets = schema::properties(&produces.secrets);
+        let outputs = schema::properties(produces.outputs());
+        let secrets = schema::properties(produces.secrets());
         let Some(Step::Name(field) | Step::Key(field)) = self.reference.path.get(at) else {
             let mentioned = |name: &&str| self.leaf.found.mentions.contains(*name);
             let secret = secrets.iter().any(|name| mentioned(&name.as_str()));
@@ -178,15 +178,15 @@ impl Planner<'_> {
         if secrets.contains(field) {
             return Some((Some(field.as_str().into()), true));
         }
-        if outputs.contains(field) || schema::is_open(&produces.outputs) {
-            self.deeper(&produces.outputs, at, findings);
+        if outputs.contains(field) || schema::is_open(produces.outputs()) {
+            self.deeper(produces.outputs(), at, findings);
             return Some((Some(field.as_str().into()), false));
         }
         let part = self.reference.steps.get(at).cloned().unwrap_or_default();
         let known: BTreeSet<&str> = outputs.iter().chain(&secrets).map(String::as_str).collect();
         let help = suggest(field, known, "outputs").map(|help| {
             if help.starts_with("there are no") {
-                let kind = draft.syntax.kind.as_ref().map_or("", |kind| kind.name());
+                let kind = draft.syntax.kind.as_ref().map_or("", |used| used.kind.name());
                 format!("the kind `{kind}` puts nothing out, as it is used here")
             } else {
                 help

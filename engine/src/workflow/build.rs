@@ -103,7 +103,8 @@ impl Build<'_> {
 
 fn task(draft: &Draft<'_>) -> Task {
     let syntax = &draft.syntax;
-    let kind = syntax.kind.clone().expect("a task of an unknown kind has a finding");
+    let used = syntax.kind.as_ref().expect("a task of an unknown kind has a finding");
+    let kind = Arc::clone(&used.kind);
     let settle = kind.settle();
     Task {
         name: syntax.name.to_owned(),
@@ -112,6 +113,7 @@ fn task(draft: &Draft<'_>) -> Task {
         layer: draft.layer,
         protected: syntax.protected,
         on_drift: syntax.on_drift.unwrap_or_else(|| kind.on_drift()),
+        fixes_found: syntax.on_drift == Some(crate::kind::OnDrift::Fix),
         retry: syntax.retry,
         timeout: syntax.timeout.unwrap_or(TIMEOUT),
         settle: Settle { within: syntax.settle.unwrap_or(settle.within), ..settle },

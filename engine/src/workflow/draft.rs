@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
 use super::error::{Finding, Findings, suggest};
+use super::kinds::Produces;
 use super::source::Node;
 use super::statics::{Statics, Written};
 use super::syntax::{At, wrong_type};
@@ -22,7 +24,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) with: Option<Written>,
     pub(crate) effect: Effect,
     pub(crate) conclusive: bool,
-    /// The JSON schemas of what others may read; `None` if the kind is not known.
+    /// What others may read; `None` if the kind is not known.
     pub(crate) produces: Option<Produces>,
     /// The keys of a `for-each` task, sorted; `None` if they could not be found.
     pub(crate) keys: Option<Vec<String>>,
@@ -30,12 +32,6 @@ pub(crate) struct Draft<'a> {
     pub(crate) each: Vec<Value>,
     pub(crate) skipped: Vec<bool>,
     pub(crate) first: u32,
-}
-
-/// What a task produces.
-pub(crate) struct Produces {
-    pub(crate) outputs: Value,
-    pub(crate) secrets: Value,
 }
 
 impl Draft<'_> {
@@ -119,7 +115,7 @@ pub(crate) fn draft<'a>(
     let layer = layer(&syntax, layers, findings);
     let with = syntax.with.map(|node| statics.compile(node, findings));
     let literals = literals(with.as_ref(), statics);
-    let (effect, conclusive, produces) = by_kind(&syntax, &literals, findings);
+    let (effect, conclusive, produces) = by_kind(&syntax, literals, findings);
     let (keys, each) = match syntax.for_each {
         Some(node) => match instances(node, statics, findings) {
             Some(pairs) => {
@@ -175,11 +171,12 @@ fn literals(with: Option<&Written>, statics: &Statics<'_>) -> Value {
 
 fn by_kind(
     syntax: &TaskSyntax<'_>,
-    literals: &Value,
+    literals: Value,
     findings: &mut Findings,
 ) -> (Effect, bool, Option<Produces>) {
-    let Some(kind) = &syntax.kind else { return (Effect::Converge, true, None) };
-    let effect = kind.effect(literals).unwrap_or_else(|words| {
+    let Some(used) = &syntax.kind else { return (Effect::Converge, true, None) };
+    let kind = &used.kind;
+    let effect = kind.effect(&literals).unwrap_or_else(|words| {
         let span = syntax.with.map_or(syntax.span, |node| node.span);
         findings.push(
             Finding::new(
@@ -205,11 +202,8 @@ fn by_kind(
             .help("only tasks that leave nothing to look at are run again after a while"),
         );
     }
-    let produces = Produces {
-        outputs: kind.outputs_schema(literals).to_value(),
-        secrets: kind.secrets_schema().to_value(),
-    };
-    (effect, kind.conclusive(literals), Some(produces))
+    let conclusive = kind.conclusive(&literals);
+    (effect, conclusive, Some(Produces::new(Rc::clone(used), literals)))
 }
 
 /// Keys and values of a `for-each`, by key.
@@ -306,13 +300,4 @@ fn skipped(
             None => false,
         })
         .collect()
-}
-
-impl Produces {
-    /// The names of all outputs and secrets.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let mut names = super::schema::properties(&self.outputs);
-        names.extend(super::schema::properties(&self.secrets));
-        names.into_iter().collect()
-    }
 }

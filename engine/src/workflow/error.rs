@@ -254,12 +254,13 @@ fn line_and_column(text: &str, at: u32) -> (usize, usize) {
 
 /// The word among `known` that was probably meant.
 pub(crate) fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1) + 1;
+    let length = word.chars().count();
+    let limit = (length / 3).max(1);
     known
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, candidate)| {
-            *distance <= limit && *distance < candidate.chars().count().max(2)
+            *distance <= limit && *distance < candidate.chars().count().max(length)
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

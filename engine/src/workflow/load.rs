@@ -10,6 +10,7 @@ use super::definition::{Roots, Workflow};
 use super::draft::{Drafts, draft};
 use super::error::{Diagnostics, File, Finding, Findings};
 use super::inputs::{self, Given};
+use super::kinds::Kinds;
 use super::needs::{self, Edges};
 use super::parameters::Parameters;
 use super::source::{self, Sources};
@@ -247,9 +248,10 @@ impl<'a> Loader<'a, '_> {
         let layers = self.sections.head.layers.clone();
         let mut list = Vec::new();
         let mut by_name = BTreeMap::new();
+        let mut kinds = Kinds::new(registry);
         let mut first = 0_u32;
         for entry in &self.sections.tasks {
-            let Some(syntax) = task::read(entry, registry, self.statics, self.findings) else {
+            let Some(syntax) = task::read(entry, &mut kinds, self.statics, self.findings) else {
                 continue;
             };
             let draft = draft(syntax, &layers, first, self.statics, self.findings);

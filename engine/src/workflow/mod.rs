@@ -14,12 +14,14 @@ mod draft;
 mod error;
 mod evaluate;
 mod inputs;
+mod kinds;
 mod load;
 mod names;
 mod needs;
 mod parameters;
 mod pools;
 mod schema;
+mod select;
 mod source;
 mod statics;
 mod syntax;
@@ -34,6 +36,7 @@ pub use error::{Diagnostics, Problem};
 pub use evaluate::Read;
 pub use inputs::Given;
 pub use load::load;
+pub use select::{SelectError, Selection, matching, select};
 pub use source::{Source, Sources};
 
 #[cfg(test)]

@@ -66,9 +66,9 @@ impl Parameters<'_> {
         if self.draft.skipped.iter().all(|skipped| *skipped) {
             return;
         }
-        let schema = kind.params_schema().to_value();
         let known = BTreeMap::new();
-        let mut checker = Checker { root: &schema, kind: kind.name(), known: &known, findings };
+        let (root, name) = (&kind.params, kind.kind.name());
+        let mut checker = Checker { root, kind: name, known: &known, findings };
         checker.without(self.draft.syntax.name, self.draft.syntax.span);
     }
 
@@ -166,8 +166,7 @@ impl Parameters<'_> {
         let (Some(kind), Some(node)) = (&self.draft.syntax.kind, self.draft.syntax.with) else {
             return;
         };
-        let schema = kind.params_schema().to_value();
-        Checker { root: &schema, kind: kind.name(), known, findings }.with(node);
+        Checker { root: &kind.params, kind: kind.kind.name(), known, findings }.with(node);
     }
 
     /// What a schema cannot say, the kind itself can.
@@ -176,7 +175,7 @@ impl Parameters<'_> {
             return;
         };
         let params = written.compiled.evaluate(scope, |_, _| true, |_, _| {});
-        if let Err(failure) = kind.check(&params) {
+        if let Err(failure) = kind.kind.check(&params) {
             let words = failure.causes.first().cloned().unwrap_or_default();
             findings.push(
                 Finding::new("workflow::parameters", failure.message, node.span, words)
@@ -230,7 +229,7 @@ impl Parameters<'_> {
                 if fields.is_null() {
                     *fields = Value::Object(Map::new());
                 }
-                for name in draft.produces.iter().flat_map(super::draft::Produces::names) {
+                for name in draft.produces.iter().flat_map(super::kinds::Produces::names) {
                     fields[name.as_str()] = Value::Null;
                 }
             }
@@ -247,7 +246,7 @@ impl Parameters<'_> {
         let plan = self.plans.iter().flatten().find(|plan| plan.leaf == number)?;
         let field = plan.field.as_ref()?;
         let produces = self.drafts.list[plan.task].produces.as_ref()?;
-        let schema = if plan.secret { &produces.secrets } else { &produces.outputs };
+        let schema = if plan.secret { produces.secrets() } else { produces.outputs() };
         let at = reference.path.iter().position(
             |step| matches!(step, Step::Name(name) | Step::Key(name) if **name == **field),
         )?;

@@ -1,18 +1,18 @@
 //! `[tasks.X]` as typed.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::definition::RetryPolicy;
 use super::error::{Finding, Findings, Span, near, suggest};
+use super::kinds::{Kinds, Used};
 use super::names::bad_name;
 use super::source::{Content, Entry, Node, Table};
 use super::statics::Statics;
 use super::syntax::{At, Fields};
 use super::units;
 use crate::kind::OnDrift;
-use crate::registry::{AnyKind, Registry};
 
 /// The keys of a task.
 const KEYS: &[&str] = &[
@@ -44,7 +44,7 @@ const KEYS: &[&str] = &[
 pub(crate) struct TaskSyntax<'a> {
     pub(crate) name: &'a str,
     pub(crate) span: Span,
-    pub(crate) kind: Option<Arc<dyn AnyKind>>,
+    pub(crate) kind: Option<Rc<Used>>,
     pub(crate) layer: Option<At<String>>,
     pub(crate) needs: Vec<&'a Node>,
     pub(crate) lives_in: Vec<&'a Node>,
@@ -71,7 +71,7 @@ pub(crate) struct TaskSyntax<'a> {
 /// Reads a task; `None` if it is not even a table.
 pub(crate) fn read<'a>(
     entry: &'a Entry,
-    registry: &Registry,
+    kinds: &mut Kinds<'_>,
     statics: &Statics<'_>,
     findings: &mut Findings,
 ) -> Option<TaskSyntax<'a>> {
@@ -91,13 +91,13 @@ pub(crate) fn read<'a>(
         findings.push(bad_name("a task", &entry.key, entry.key_span));
     }
     let mut fields = Fields { table, statics: Some(statics), findings };
-    let kind = kind(entry, registry, &mut fields);
-    let params = kind.as_ref().map(|kind| parameter_names(kind.as_ref())).unwrap_or_default();
+    let kind = kind(entry, kinds, &mut fields);
+    let params = || kind.iter().flat_map(|kind| &kind.parameters).map(String::as_str);
     fields.only(KEYS, |key| {
-        if params.iter().any(|param| param == key) {
+        if params().any(|param| param == key) {
             return Some(format!("parameters of the kind stand under `with`: `with.{key}`"));
         }
-        let near_param = near(key, params.iter().map(String::as_str));
+        let near_param = near(key, params());
         match near(key, KEYS.iter().copied()) {
             Some(near) => Some(format!("did you mean `{near}`?")),
             None => near_param.map(|near| format!("did you mean `with.{near}`?")),
@@ -136,11 +136,7 @@ pub(crate) fn read<'a>(
     })
 }
 
-fn kind(
-    entry: &Entry,
-    registry: &Registry,
-    fields: &mut Fields<'_, '_>,
-) -> Option<Arc<dyn AnyKind>> {
+fn kind(entry: &Entry, kinds: &mut Kinds<'_>, fields: &mut Fields<'_, '_>) -> Option<Rc<Used>> {
     if fields.entry("uses").is_none() {
         fields.findings.push(
             Finding::new(
@@ -154,10 +150,9 @@ fn kind(
         return None;
     }
     let uses = fields.text("uses")?;
-    let found = registry.kind(&uses.value).cloned();
+    let found = kinds.get(&uses.value);
     if found.is_none() {
-        let names: Vec<&str> = registry.kinds().map(|kind| kind.name()).collect();
-        let help = suggest(&uses.value, names, "kinds")
+        let help = suggest(&uses.value, kinds.names(), "kinds")
             .unwrap_or_else(|| "`flow explain` lists all kinds".to_owned());
         fields.findings.push(
             Finding::new(
@@ -170,12 +165,6 @@ fn kind(
         );
     }
     found
-}
-
-fn parameter_names(kind: &dyn AnyKind) -> Vec<String> {
-    let schema = kind.params_schema();
-    let properties = schema.get("properties").and_then(serde_json::Value::as_object);
-    properties.map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
 }
 
 fn one_or_list(node: Option<&Node>) -> Vec<&Node> {

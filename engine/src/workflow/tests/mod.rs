@@ -3,3 +3,4 @@
 mod broken;
 mod kinds;
 mod loading;
+mod selecting;
