@@ -3,7 +3,10 @@
 mod explain;
 mod graph;
 mod lab;
+mod logs;
+mod output;
 mod past;
+mod recorded;
 mod run;
 mod status;
 mod validate;
@@ -20,15 +23,15 @@ pub(crate) async fn dispatch(args: Args) -> Exit {
         Command::Graph(args) => graph::graph(terminal, &global, &args),
         Command::Status(args) => status::status(terminal, &global, &args),
         Command::Runs => status::runs(terminal, &global),
+        Command::Logs(args) => logs::logs(terminal, &global, &args),
+        Command::Output(args) => output::output(terminal, &global, &args),
         Command::Explain(explain) => explain::explain(terminal, &explain),
         Command::Lab(lab) => lab::lab(terminal, &global, lab).await,
         Command::Run(run) => run::run(terminal, &global, &run).await,
         Command::Validate(workflow) => validate::validate(terminal, &global, &workflow),
-        Command::Resume(_)
-        | Command::Plan(_)
-        | Command::Logs(_)
-        | Command::Why(_)
-        | Command::Output(_) => Err(crate::abort::Abort::bug("not built", &"yet")),
+        Command::Resume(_) | Command::Plan(_) | Command::Why(_) => {
+            Err(crate::abort::Abort::bug("not built", &"yet"))
+        }
     };
     done.unwrap_or_else(|abort| abort.show_on(terminal))
 }

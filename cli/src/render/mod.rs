@@ -1,7 +1,9 @@
 //! Values to lines: pure, and held by tests.
 
 pub(crate) mod graph;
+pub(crate) mod logs;
 pub(crate) mod names;
+pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod selection;
