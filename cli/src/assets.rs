@@ -22,6 +22,17 @@ pub(crate) struct Asset {
 }
 
 impl Asset {
+    /// The word by which it is found again, from any folder: a name, or an absolute path.
+    pub(crate) fn word(&self) -> String {
+        match &self.path {
+            Some(path) => {
+                let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                whole.to_string_lossy().into_owned()
+            }
+            None => self.shown.trim_end_matches(".toml").to_owned(),
+        }
+    }
+
     /// The folder beside which relative names are looked up.
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.path.as_deref().map(|path| path.parent().unwrap_or(Path::new("")))

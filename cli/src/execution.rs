@@ -1,5 +1,6 @@
 //! Running a workflow: lock, lab, state, reporter and signals around [`flow_engine::runner::Run`].
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -7,8 +8,8 @@ use flow_engine::event::{RunStarted, SelectionArgs};
 use flow_engine::journal::Vault;
 use flow_engine::report::Reporter;
 use flow_engine::runner::{Confirm, Options, Run, RunError, Selected, Summary};
-use flow_engine::workflow::Workflow;
-use flow_engine::{RunId, Seq, SiteContext, Stop};
+use flow_engine::workflow::{Selection, Workflow, select};
+use flow_engine::{Instance, RunId, Seq, SiteContext, Stop};
 use flow_state::{Begin, EventStore, Site, SiteDir, SiteVault, StateError, VaultPlace};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -20,6 +21,7 @@ use crate::env;
 use crate::exit::Exit;
 use crate::lab::{self, Beside};
 use crate::logs::Logged;
+use crate::render::{self, selection::SelectionView};
 use crate::signals::{Request, Signals};
 use crate::site::{self, SiteAt};
 use crate::terminal::Terminal;
@@ -36,14 +38,16 @@ pub(crate) struct Execute<'a> {
     pub(crate) set: Set,
     pub(crate) selection: SelectionArgs,
     pub(crate) how: &'a Execution,
-    /// The run that goes on.
-    pub(crate) resumed: Option<RunId>,
+    /// The run that goes on, and how many sessions it has had.
+    pub(crate) resumed: Option<(RunId, u32)>,
 }
 
 /// A run that came to its end.
 pub(crate) struct Executed {
     pub(crate) workflow: Arc<Workflow>,
     pub(crate) run: RunId,
+    /// How many sessions the run has had, this one included.
+    pub(crate) sessions: u32,
     pub(crate) summary: Summary,
     /// How to exit if it was interrupted.
     pub(crate) interrupted: Exit,
@@ -95,20 +99,21 @@ impl Execute<'_> {
         let beside = lab::start(self.site, &self.how.lab)?;
         let workflow = Arc::new(workflow::load(self.asset, self.site, self.set.clone())?);
         let ledger = opened.ledger(&workflow.name).map_err(state)?;
-        let selection = Selected::all(&workflow);
+        let selection =
+            select(&workflow, &self.selection).map_err(|error| Abort::new(Exit::Usage, error))?;
         let vault = vault(&dir, self.site);
         let begin = Begin {
             workflow: workflow.name.clone(),
             text: workflow.text.clone(),
             names: workflow.names(),
-            resumed: self.resumed,
+            resumed: self.resumed.map(|(run, _)| run),
         };
         let store = opened.begin(begin, Arc::clone(&vault)).map_err(state)?;
         let store = Arc::new(store);
         self.introduce(&workflow, &beside, store.run(), &selection);
         let run = Run {
             ledger,
-            selected: selection.clone(),
+            selected: selection.selected.clone(),
             site: Arc::new(self.context()),
             store: Arc::clone(&store) as Arc<_>,
             vault: Arc::new(vault.of(&workflow.name)) as Arc<dyn Vault>,
@@ -122,8 +127,9 @@ impl Execute<'_> {
         let summary = supervise(run, &mut reporter, &mut signals).await;
         reporter.close();
         let summary = summary?;
-        self.finish(&store, &summary).await?;
-        Ok(Executed { workflow, run: number, summary, interrupted: signals.exit() })
+        store.settle().await.map_err(|error| Abort::new(Exit::State, error))?;
+        let sessions = self.resumed.map_or(0, |(_, sessions)| sessions) + 1;
+        Ok(Executed { workflow, run: number, sessions, summary, interrupted: signals.exit() })
     }
 
     fn context(&self) -> SiteContext {
@@ -137,6 +143,7 @@ impl Execute<'_> {
     fn options(&self, store: &EventStore, workflow: &Workflow) -> Options {
         let started = RunStarted {
             workflow: workflow.name.clone(),
+            file: self.asset.word(),
             command: command_line(),
             selection: self.selection.clone(),
             inputs: self.set.recorded(),
@@ -167,29 +174,25 @@ impl Execute<'_> {
         Some(Arc::new(move || Box::pin(std::future::ready(ask(terminal, &name)))))
     }
 
-    fn introduce(&self, workflow: &Workflow, beside: &Beside, run: RunId, selection: &Selected) {
+    fn introduce(&self, workflow: &Workflow, beside: &Beside, run: RunId, selection: &Selection) {
         if let Some(banner) = beside.banner(self.site, &self.how.lab) {
             self.terminal.say(banner);
         }
-        let (tasks, instances) = (workflow.tasks.len(), selection.run.len());
+        let (tasks, instances) = (workflow.tasks.len(), selection.selected.run.len());
         let (name, site) = (&workflow.name, &self.site.site.name);
         self.terminal
             .say(format!("{name:<10} on {site}, run {run}: {tasks} tasks, {instances} instances"));
     }
 
-    fn reporter(&self, workflow: &Arc<Workflow>, selection: &Selected) -> Box<dyn Shown> {
+    fn reporter(&self, workflow: &Arc<Workflow>, selection: &Selection) -> Box<dyn Shown> {
         let (terminal, workflow) = (self.terminal, Arc::clone(workflow));
         if terminal.json {
             return Box::new(Stream::new(terminal, workflow));
         }
         if terminal.interactive {
-            return Box::new(Live::new(terminal, workflow, selection.run.iter().copied()));
+            return Box::new(Live::new(terminal, workflow, selection.selected.run.iter().copied()));
         }
         Box::new(Plain::new(terminal, workflow))
-    }
-
-    async fn finish(&self, store: &EventStore, _: &Summary) -> Result<(), Abort> {
-        store.settle().await.map_err(|error| Abort::new(Exit::State, error))
     }
 }
 
@@ -227,6 +230,28 @@ async fn supervise(
                 }
             },
         }
+    }
+}
+
+/// The lists of a partial run, by name.
+pub(crate) fn selection_view(
+    workflow: &Workflow,
+    typed: &SelectionArgs,
+    selection: &Selection,
+) -> SelectionView {
+    let names = |instances: &BTreeSet<Instance>| {
+        instances.iter().map(|id| workflow.instance(*id).name.to_string()).collect()
+    };
+    let said = [("only", &typed.only), ("until", &typed.until), ("from", &typed.from)];
+    let skipped = ("skip", &typed.skip);
+    let how = said.into_iter().chain([skipped]).filter(|(_, selectors)| !selectors.is_empty());
+    let how: Vec<_> = how.map(|(word, all)| format!("{word} {}", all.join(" "))).collect();
+    let Selected { run, verify, skip, force: _, redo: _ } = &selection.selected;
+    SelectionView {
+        how: how.join(", "),
+        will_run: names(run),
+        from_ledger: names(&(verify | skip)),
+        not_considered: names(&selection.unconsidered),
     }
 }
 

@@ -62,6 +62,19 @@ pub(crate) fn resolve(asked: Option<&str>, workflow: Option<&Asset>) -> Result<S
     Ok(at(site, named))
 }
 
+/// The site to look at where no workflow says which: the one that was asked for, else the lab,
+/// else, where only that has state, the local one.
+///
+/// # Errors
+///
+/// There is no such site, or its file is wrong.
+pub(crate) fn last(asked: Option<&str>) -> Result<SiteAt, Abort> {
+    let site = resolve(asked, None)?;
+    let local = at(local(), false);
+    let has_state = |site: &SiteAt| site.folder.join("state.db").exists();
+    Ok(if !site.named && !has_state(&site) && has_state(&local) { local } else { site })
+}
+
 fn at(site: Site, named: bool) -> SiteAt {
     let folder = folder(&site.name);
     SiteAt { site, named, folder }

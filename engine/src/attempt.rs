@@ -64,10 +64,18 @@ pub(crate) struct Assignment {
     pub(crate) resolved: Resolved,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) token: Token,
-    pub(crate) force: bool,
-    pub(crate) redo: bool,
+    pub(crate) orders: Orders,
     /// What an earlier try of this session asked for.
     pub(crate) meant: Option<Done>,
+}
+
+/// What a person, or the run, wants of a try.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Orders {
+    pub(crate) force: bool,
+    pub(crate) redo: bool,
+    /// Only to find out whether an open effect has taken hold: nothing is asked for.
+    pub(crate) only_look: bool,
 }
 
 /// A try that is over.
@@ -171,8 +179,7 @@ struct Work<'l> {
     resolved: Resolved,
     fingerprint: Fingerprint,
     token: Token,
-    force: bool,
-    redo: bool,
+    orders: Orders,
     meant: Option<Done>,
     page: Arc<Page>,
     stop: watch::Receiver<Stop>,
@@ -193,8 +200,7 @@ impl<'l> Work<'l> {
             resolved,
             fingerprint,
             token,
-            force,
-            redo,
+            orders,
             meant,
         } = assignment;
         let def = lent.workflow.instance(instance);
@@ -218,8 +224,7 @@ impl<'l> Work<'l> {
             resolved,
             fingerprint,
             token,
-            force,
-            redo,
+            orders,
             meant,
             page,
             stop: lent.stop.clone(),
@@ -236,8 +241,9 @@ impl<'l> Work<'l> {
         self.probed = self.started.elapsed();
         let mut polling: Option<Polling> = None;
         loop {
-            let waited = polling.as_ref().is_some_and(|polling| polling.is_over());
+            let waited = polling.as_ref().is_some_and(Polling::is_over);
             let decision = match seen {
+                Err(_) if self.orders.only_look => return Err(Broke::Interrupted),
                 Err(failure) if self.may_poll(&failure, polling.is_some()) && !waited => {
                     seen = Err(failure);
                     Decision::Poll
@@ -247,6 +253,11 @@ impl<'l> Work<'l> {
                     let decision = decide(&self.case(&verdict, waited));
                     match decision {
                         Decision::Succeed(done) => return self.succeed(done, verdict),
+                        Decision::Apply { .. } | Decision::Stop(_) | Decision::Poll
+                            if self.orders.only_look =>
+                        {
+                            return Err(Broke::Interrupted);
+                        }
                         Decision::Apply { done, close } => {
                             return self.change(done, close, &verdict).await;
                         }
@@ -285,9 +296,9 @@ impl<'l> Work<'l> {
     }
 
     fn case(&self, verdict: &AnyVerdict, waited: bool) -> Case {
-        // What this session has asked for is not asked for again by force.
-        let force = self.force && self.meant.is_none();
-        let redo = self.redo && self.meant.is_none();
+        // What this session has asked for, and is in doubt, is not asked for again by force.
+        let asked = self.meant.is_some() && self.row.open.is_some();
+        let (force, redo) = (self.orders.force && !asked, self.orders.redo && !asked);
         self.known().case(verdict, Said { waited, force, redo })
     }
 
@@ -355,7 +366,12 @@ impl<'l> Work<'l> {
         self.page.begin_intent();
         let intent = Intent { attempt: self.attempt, token: self.token.clone(), from_absent };
         let seq = self.write(Body::Intent(intent), true);
-        self.lent.desk.durable(seq).await?;
+        tokio::select! {
+            biased;
+            durable = self.lent.desk.durable(seq) => durable?,
+            // The disk may be full for ever. The intent may still become durable, so it is open.
+            () = stopping(&mut self.stop, Stop::Forced) => return Err(Broke::Interrupted),
+        }
         if self.is_stopping() {
             // Nothing was asked of the world, so nothing is in doubt.
             self.write(Body::Outcome(Box::new(Outcome::DidNotTakeHold)), true);
@@ -392,6 +408,7 @@ impl<'l> Work<'l> {
     /// Turns what broke into the end of this try, and writes down what is final.
     fn end(&mut self, broke: Broke) -> End {
         let (failure, retryable, closed) = match broke {
+            Broke::Failed { .. } if self.orders.only_look => return End::Interrupted,
             Broke::Failed { failure, retryable, closed } => (failure, retryable, closed),
             Broke::Interrupted => return End::Interrupted,
             Broke::Lost => return End::Lost,

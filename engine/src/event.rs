@@ -56,6 +56,8 @@ pub enum Body {
 pub struct RunStarted {
     /// The workflow.
     pub workflow: String,
+    /// Its file, by name or by absolute path, as `flow resume` looks it up again.
+    pub file: String,
     /// The command line, secrets redacted.
     pub command: String,
     /// How the instances were selected.

@@ -19,6 +19,7 @@ pub mod kind;
 pub mod ledger;
 pub mod plan;
 pub mod rank;
+mod recover;
 pub mod redact;
 pub mod registry;
 pub mod report;

@@ -4,7 +4,7 @@
 //! could have begun earlier. Learned durations replace hints; where both are missing the median
 //! of the run stands in.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::graph::Graph;
 use crate::id::Instance;
@@ -130,6 +130,10 @@ fn ends_first(graph: &Graph) -> Vec<u32> {
 }
 
 /// The longest chain: the instances that the run cannot be shorter than, first to last.
+///
+/// # Panics
+///
+/// Never: a graph of more than `u32::MAX` vertices is refused at load.
 #[must_use]
 pub fn critical_path(graph: &Graph, ranks: &[u64]) -> Vec<Instance> {
     let longest = |vertices: &mut dyn Iterator<Item = u32>| {
@@ -152,22 +156,22 @@ pub fn critical_path(graph: &Graph, ranks: &[u64]) -> Vec<Instance> {
 pub fn replay(setup: Setup<'_>, durations: &[u64]) -> u64 {
     let mut scheduler = Scheduler::new(setup);
     let mut now = 0;
-    let mut due: BTreeMap<(u64, u32), ()> = BTreeMap::new();
+    let mut due: BTreeSet<(u64, u32)> = BTreeSet::new();
     let mut commands = scheduler.begin();
     loop {
         for command in commands {
             match command {
                 Command::Start(id) => {
-                    due.insert((now + durations.get(id.index()).copied().unwrap_or(0), id.0), ());
+                    due.insert((now + durations.get(id.index()).copied().unwrap_or(0), id.0));
                 }
                 Command::Blocked(..) => {}
             }
         }
-        let Some(((at, first), ())) = due.pop_first() else { return now };
+        let Some((at, first)) = due.pop_first() else { return now };
         now = at;
         let mut finished = vec![Event::Finished(Instance(first), Ended::Succeeded)];
-        while let Some(entry) = due.first_entry().filter(|entry| entry.key().0 == at) {
-            let ((_, id), ()) = entry.remove_entry();
+        while let Some(&(_, id)) = due.first().filter(|(then, _)| *then == at) {
+            due.remove(&(at, id));
             finished.push(Event::Finished(Instance(id), Ended::Succeeded));
         }
         commands = scheduler.on(finished);

@@ -21,11 +21,6 @@ impl Addresses {
         Self { octet }
     }
 
-    /// The second octet of every address of this world.
-    pub(crate) fn octet(self) -> u8 {
-        self.octet
-    }
-
     /// The address 127.N.`third`.`fourth`.
     pub(crate) fn at(self, third: u8, fourth: u8) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(127, self.octet, third, fourth))

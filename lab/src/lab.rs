@@ -306,6 +306,7 @@ async fn serve_all(
     let proxmox = Proxmox::open(world.clone(), machines.clone())?;
     let factory = Factory::open(world.clone())?;
     let control = Control { world: world.clone(), proxmox, machines, kubernetes };
+    control.proxmox.power_up();
     let at = world.address();
     let failed = |address: std::net::SocketAddr| {
         move |source| Error::Listen { address: address.to_string(), source }
@@ -317,7 +318,6 @@ async fn serve_all(
         git::serve(world).await.map_err(failed(at.git()))?,
         serve::serve_plain(guard, control.clone().router()),
     ];
-    control.proxmox.power_up();
     Ok((control, servers))
 }
 

@@ -11,6 +11,7 @@ mod counts;
 mod factory;
 mod faults;
 mod git;
+mod hex;
 mod http;
 mod image;
 mod kubernetes;

@@ -175,9 +175,9 @@ mod tests {
     #[test]
     fn the_authority_is_made_once_and_its_key_is_private() {
         let folder = tempfile::tempdir().unwrap();
-        let made = Pki::open(folder.path()).unwrap();
+        let first = Pki::open(folder.path()).unwrap();
         let again = Pki::open(folder.path()).unwrap();
-        assert_eq!(made.certificate_pem(), again.certificate_pem());
+        assert_eq!(first.certificate_pem(), again.certificate_pem());
         let mode = fs::metadata(folder.path().join(KEY)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(again.server(&["lab-pve"], &[IpAddr::from([127, 2, 0, 10])], &[]).is_ok());

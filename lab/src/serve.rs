@@ -44,7 +44,6 @@ pub(crate) type Tls = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 /// A request extension: who is at the other end.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    pub(crate) addr: SocketAddr,
     /// The client's certificates, the leaf first; empty without mTLS.
     pub(crate) certificates: Arc<[CertificateDer<'static>]>,
 }
@@ -80,9 +79,9 @@ impl Listener {
             app,
         });
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(socket, move |stream, addr| {
+        accepting.spawn(accept(socket, move |stream| {
             let (shared, config) = (Arc::clone(&shared), tls());
-            async move { shared.connection(stream, addr, config).await }
+            async move { shared.connection(stream, config).await }
         }));
         Ok(Server { _accepting: accepting })
     }
@@ -91,7 +90,7 @@ impl Listener {
 /// Serves an app without TLS, call log and faults.
 pub(crate) fn serve_plain(socket: TcpListener, app: Router) -> Server {
     let mut accepting = JoinSet::new();
-    accepting.spawn(accept(socket, move |stream, _| {
+    accepting.spawn(accept(socket, move |stream| {
         let app = app.clone();
         async move {
             let service = service_fn(move |request: Request<Incoming>| {
@@ -123,7 +122,7 @@ async fn bind(at: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections for ever; dropped, it drops them.
-async fn accept<F>(socket: TcpListener, connection: impl Fn(TcpStream, SocketAddr) -> F)
+async fn accept<F>(socket: TcpListener, connection: impl Fn(TcpStream) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -131,8 +130,8 @@ where
     loop {
         tokio::select! {
             accepted = socket.accept() => match accepted {
-                Ok((stream, addr)) => {
-                    connections.spawn(connection(stream, addr));
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream));
                 }
                 // Out of file descriptors: those in use come back.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -166,19 +165,14 @@ struct Serving {
 }
 
 impl Serving {
-    async fn connection(
-        self: Arc<Self>,
-        stream: TcpStream,
-        addr: SocketAddr,
-        config: Arc<ServerConfig>,
-    ) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, config: Arc<ServerConfig>) {
         // Small replies must not wait for the client's acknowledgement; without it they are only late.
         let _ = stream.set_nodelay(true);
         let handshake = TlsAcceptor::from(config).accept(stream);
         let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await else { return };
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let certificates = certificates.iter().map(|one| one.clone().into_owned()).collect();
-        self.requests(stream, Peer { addr, certificates }).await;
+        self.requests(stream, Peer { certificates }).await;
     }
 
     async fn requests<I>(self: Arc<Self>, stream: I, peer: Peer)

@@ -103,7 +103,7 @@ impl Store {
         let writing = self.0.begin_write().map_err(failed)?;
         {
             let mut table = writing.open_table(DOCUMENTS).map_err(failed)?;
-            for (collection, key, change) in &changes.0 {
+            for (collection, key, change) in changes.0 {
                 let at = (collection.as_str(), key.as_str());
                 match change {
                     Change::Put(value) => {

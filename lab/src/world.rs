@@ -2,10 +2,12 @@
 
 use std::{
     future::Future,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
@@ -78,7 +80,7 @@ pub(crate) struct Arrived {
 
 /// What all systems of a world share. A clone is the same world.
 #[derive(Debug, Clone)]
-pub(crate) struct World(Arc<Shared>);
+pub(crate) struct World(Arc<Shared>, Arc<Mutex<StdRng>>);
 
 /// The parts a world is made of.
 #[derive(Debug)]
@@ -97,7 +99,8 @@ pub(crate) struct Shared {
 
 impl World {
     pub(crate) fn new(shared: Shared) -> Self {
-        Self(Arc::new(shared))
+        let drawn = Mutex::new(StdRng::seed_from_u64(shared.seed));
+        Self(Arc::new(shared), Arc::new(drawn))
     }
 
     /// The world's folder.
@@ -105,9 +108,9 @@ impl World {
         &self.0.dir
     }
 
-    /// The seed of everything that is drawn at random and may be foreseen.
-    pub(crate) fn seed(&self) -> u64 {
-        self.0.seed
+    /// Draws a number; the same seed gives the same sequence.
+    pub(crate) fn draw(&self, range: Range<u32>) -> u32 {
+        locked(&self.1).random_range(range)
     }
 
     pub(crate) fn clock(&self) -> Clock {

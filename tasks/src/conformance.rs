@@ -79,6 +79,7 @@ pub(crate) struct Case {
     fresh: Fresh,
     unstable: Vec<&'static str>,
     read_faults: bool,
+    others: Option<&'static str>,
 }
 
 /// What a probe says of the prepared world.
@@ -100,6 +101,7 @@ impl Case {
             fresh: Fresh::Absent,
             unstable: Vec::new(),
             read_faults: true,
+            others: None,
         }
     }
 
@@ -130,6 +132,14 @@ impl Case {
     /// Tries faults on calls that change something only, where a kind makes very many calls.
     pub(crate) fn faults_on_writes_only(mut self) -> Self {
         self.read_faults = false;
+        self
+    }
+
+    /// Calls that another system makes for the kind, by how they begin (`factory:GET /image/`).
+    ///
+    /// They never hang: how long that system waits is its own affair.
+    pub(crate) fn made_by_others(mut self, prefix: &'static str) -> Self {
+        self.others = Some(prefix);
         self
     }
 
@@ -252,7 +262,10 @@ fn variants(case: &Case, calls: &[Seen]) -> Vec<Variant> {
         let hit = if call.write { true } else { *passed == 0 && case.read_faults };
         if hit {
             let lost = call.write.then_some(LOST);
-            variants.extend(FAULTS.into_iter().chain(lost).map(|effect| Variant {
+            let others = case.others.is_some_and(|prefix| call.glob.starts_with(prefix));
+            let effects =
+                FAULTS.into_iter().chain(lost).filter(|effect| !others || *effect != "hang");
+            variants.extend(effects.map(|effect| Variant {
                 faults: faults(&call.glob, effect, *passed),
                 effect,
                 call: format!("{} (after {passed})", call.glob),

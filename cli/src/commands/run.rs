@@ -1,13 +1,20 @@
-//! `flow run`: look, decide and act until everything is as declared.
+//! `flow run` and `flow resume`: look, decide and act until everything is as declared.
 
-use flow_engine::event::{RunEnded, SelectionArgs};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use flow_engine::event::{Body, RunEnded, SelectionArgs};
+use flow_engine::runner::Ending;
+use flow_engine::{Instance, RunId, Seq};
+use flow_state::{Reader, RunSummary, SiteDir};
 
 use crate::abort::Abort;
-use crate::args::{Global, Run, Selection};
+use crate::args::{Global, Resume, Run, Selection};
 use crate::assets;
-use crate::execution::{Execute, Executed};
+use crate::execution::{self, Execute, Executed};
 use crate::exit::Exit;
-use crate::site;
+use crate::render::report::{self, FailedInstance, RunEnd};
+use crate::render::time::ago;
+use crate::site::{self, SiteAt};
 use crate::terminal::Terminal;
 use crate::workflow::Set;
 
@@ -29,7 +36,74 @@ pub(crate) async fn run(terminal: Terminal, global: &Global, args: &Run) -> Resu
         resumed: None,
     };
     let executed = execute.execute().await?;
-    Ok(exit(&executed))
+    Ok(end(terminal, &site, &executed))
+}
+
+/// Goes on with a run: the same workflow, inputs and selection, on the files as they are now.
+///
+/// # Errors
+///
+/// As [`run`], and where there is no such run.
+pub(crate) async fn resume(
+    terminal: Terminal,
+    global: &Global,
+    args: &Resume,
+) -> Result<Exit, Abort> {
+    let site = site::last(global.site.as_deref())?;
+    let dir = SiteDir::new(&site::root(), &site.site.name);
+    let reader = Reader::open(&dir).map_err(execution::state)?;
+    let runs = reader.as_ref().map(Reader::runs).transpose().map_err(execution::state)?;
+    let runs = runs.unwrap_or_default();
+    let wanted = args.run.map(RunId);
+    let last = runs.iter().rfind(|run| wanted.is_none_or(|wanted| run.run == wanted));
+    let Some(last) = last else {
+        let message = format!("there is no run to go on with on the site {}", site.site.name);
+        let help = format!("`flow run{}` begins one", site.flag());
+        return Err(Abort::words(Exit::Usage, "flow::no-run", message, help));
+    };
+    if last.ended == Some(RunEnded::Complete) {
+        let run = last.run;
+        terminal.say(format!("run {run} of {} is complete: nothing to go on with", last.workflow));
+        return Ok(Exit::Ok);
+    }
+    let sessions = sessions(reader.as_ref(), last.run)?;
+    drop(reader);
+    terminal.say(introduction(last, &site));
+    let asset = assets::workflow(&last.started.file)?;
+    let execute = Execute {
+        terminal,
+        asset: &asset,
+        site: &site,
+        set: Set::from_recorded(&last.started.inputs),
+        selection: last.started.selection.clone(),
+        how: &args.execution,
+        resumed: Some((last.run, sessions)),
+    };
+    let executed = execute.execute().await?;
+    Ok(end(terminal, &site, &executed))
+}
+
+/// How many sessions a run has had.
+fn sessions(reader: Option<&Reader>, run: RunId) -> Result<u32, Abort> {
+    let Some(reader) = reader else { return Ok(0) };
+    let events = reader.events(run, Seq(0)).map_err(execution::state)?;
+    let sessions = events.iter().filter(|event| matches!(event.event.body, Body::Run(_)));
+    Ok(u32::try_from(sessions.count()).unwrap_or(u32::MAX))
+}
+
+fn introduction(last: &RunSummary, site: &SiteAt) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at = last.ended_at.unwrap_or(last.started_at);
+    let since = Duration::from_millis(u64::try_from(at).unwrap_or_default());
+    let how = match last.ended {
+        Some(RunEnded::Failed) => "failed",
+        Some(RunEnded::Interrupted) => "was stopped",
+        Some(RunEnded::Complete) => "ended",
+        None => "was cut off",
+    };
+    let (run, workflow, name) = (last.run, &last.workflow, &site.site.name);
+    let when = ago(now.saturating_sub(since));
+    format!("resume     run {run} of {workflow} on {name}; it {how} {when}")
 }
 
 fn selection(typed: &Selection) -> SelectionArgs {
@@ -37,12 +111,65 @@ fn selection(typed: &Selection) -> SelectionArgs {
     SelectionArgs { only, until, from, skip, force, redo }
 }
 
-/// The exit code of a run that came to its end.
-pub(crate) fn exit(executed: &Executed) -> Exit {
+/// Tells how a run ended, and says how to exit.
+fn end(terminal: Terminal, site: &SiteAt, executed: &Executed) -> Exit {
+    let end = run_end(site, executed);
+    if terminal.json {
+        terminal.object(&end.object());
+    }
+    terminal.say("");
+    report::report(&end).iter().for_each(|line| terminal.say(line));
     match executed.summary.ended {
         RunEnded::Complete => Exit::Ok,
         RunEnded::Interrupted => executed.interrupted,
         RunEnded::Failed if executed.summary.needs_a_human() => Exit::NeedsHuman,
         RunEnded::Failed => Exit::Failed,
     }
+}
+
+fn run_end(site: &SiteAt, executed: &Executed) -> RunEnd {
+    let Executed { workflow, run, sessions, summary, .. } = executed;
+    let counts = summary.counts();
+    let mut end = RunEnd {
+        workflow: workflow.name.clone(),
+        site: site.site.name.clone(),
+        site_flag: site.flag(),
+        run: *run,
+        sessions: *sessions,
+        took: summary.took,
+        applied: counts.applied,
+        checked: counts.checked,
+        already_right: counts.already_right,
+        as_recorded: counts.as_recorded,
+        recovered: counts.recovered,
+        ..RunEnd::default()
+    };
+    if summary.ended == RunEnded::Interrupted {
+        end.interrupted = Some(counts.interrupted);
+    }
+    let name = |id: Instance| workflow.instance(id).name.to_string();
+    for (id, ending) in (0..).map(Instance).zip(&summary.endings) {
+        match ending {
+            Ending::Succeeded { drift: Some(diff), .. } => {
+                end.left_drifted.push((name(id), diff.clone()));
+            }
+            Ending::Failed { failure, in_doubt, .. } => {
+                let failure = failure.clone();
+                end.failed.push(FailedInstance { name: name(id), failure, attempts: 0, at: None });
+                if *in_doubt {
+                    end.in_doubt.push(name(id));
+                }
+            }
+            Ending::Blocked(by) => {
+                end.blocked.push((name(id), by.iter().map(|id| name(*id)).collect()));
+            }
+            Ending::Succeeded { drift: None, .. }
+            | Ending::Interrupted
+            | Ending::NotStarted
+            | Ending::Skipped
+            | Ending::LeftOut
+            | Ending::Verified => {}
+        }
+    }
+    end
 }

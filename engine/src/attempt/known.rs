@@ -3,7 +3,6 @@
 use crate::decide::{Case, Past, Seen};
 use crate::event::Fingerprint;
 use crate::id::Token;
-use crate::kind::OnDrift;
 use crate::ledger::Row;
 use crate::registry::AnyVerdict;
 use crate::workflow::{InstanceDef, Task};
@@ -41,13 +40,12 @@ impl Known<'_> {
             recorded.fingerprint.inputs != self.fingerprint.inputs
                 || recorded.fingerprint.files != self.fingerprint.files
         });
-        let kind_says = self.task.kind.on_drift();
         Case {
             effect: self.task.effect,
             seen: Seen::of(verdict),
             past,
             on_drift: self.task.on_drift,
-            fix_is_said: self.task.on_drift == OnDrift::Fix && kind_says != OnDrift::Fix,
+            fix_is_said: self.task.fixes_found,
             changed,
             applies_on_change: self.task.kind.applies_on_change(self.def.with.raw()),
             new_incarnation: self.is_new_incarnation(),

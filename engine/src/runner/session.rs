@@ -3,7 +3,7 @@
 mod endings;
 mod start;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ pub(super) struct Session<'r> {
     running: BTreeMap<Id, Instance>,
     joined: Vec<Joined>,
     /// Those whose apply has begun and has not come back.
-    applying: BTreeMap<Instance, ()>,
-    retries: BTreeMap<(Instant, Instance), ()>,
+    applying: BTreeSet<Instance>,
+    retries: BTreeSet<(Instant, Instance)>,
     writer: Writer,
     broken: Option<StoreError>,
     on_durable: Option<OnDurable>,
@@ -109,8 +109,8 @@ impl<'r> Session<'r> {
             attempts: JoinSet::new(),
             running: BTreeMap::new(),
             joined: Vec::new(),
-            applying: BTreeMap::new(),
-            retries: BTreeMap::new(),
+            applying: BTreeSet::new(),
+            retries: BTreeSet::new(),
             writer: Writer::new(store, options.crash_at),
             broken: None,
             on_durable: options.on_durable,
@@ -136,21 +136,28 @@ impl<'r> Session<'r> {
         let mut events = Vec::new();
         self.take_stop(&mut events);
         self.scheduler.on(events);
+        self.look_for_open().await;
+        self.go_on(|session| session.attempts.is_empty()).await;
         let commands = self.scheduler.begin();
         self.obey(commands);
+        self.go_on(Self::is_over).await;
+        self.close().await
+    }
+
+    /// Takes one turn after the other.
+    async fn go_on(&mut self, until: impl Fn(&Self) -> bool) {
         loop {
+            // Whatever is ready goes on first, so that it shares the batch.
+            tokio::task::yield_now().await;
             if self.turn() {
-                // Whatever is ready goes on first, so that it shares the batch.
-                tokio::task::yield_now().await;
                 continue;
             }
-            if self.is_over() {
-                break;
+            if until(self) {
+                return;
             }
             self.writer.offer(&self.lent.desk, false);
             self.wait().await;
         }
-        self.close().await
     }
 
     /// Takes in what has happened. Whether anything has.
@@ -185,7 +192,7 @@ impl<'r> Session<'r> {
         match told {
             Told::Progress(progress) => {
                 if let Progress::Applying(instance, _) = progress {
-                    self.applying.insert(instance, ());
+                    self.applying.insert(instance);
                 }
                 self.reporter.progress(progress);
             }
@@ -212,9 +219,9 @@ impl<'r> Session<'r> {
     fn take_due(&mut self, events: &mut Vec<Event>) -> bool {
         let now = Instant::now();
         let mut any = false;
-        while let Some(entry) = self.retries.first_entry().filter(|entry| entry.key().0 <= now) {
-            let ((_, instance), ()) = entry.remove_entry();
-            events.push(Event::RetryDue(instance));
+        while let Some(due) = self.retries.first().copied().filter(|(at, _)| *at <= now) {
+            self.retries.remove(&due);
+            events.push(Event::RetryDue(due.1));
             any = true;
         }
         any
@@ -226,11 +233,7 @@ impl<'r> Session<'r> {
 
     /// Waits until a turn has something to do.
     async fn wait(&mut self) {
-        let timer = [
-            self.retries.first_key_value().map(|((at, _), ())| *at),
-            self.writer.due(),
-            self.forced_end,
-        ];
+        let timer = [self.retries.first().map(|(at, _)| *at), self.writer.due(), self.forced_end];
         let timer = timer.into_iter().flatten().min();
         let Self { attempts, running, joined, lent, writer, stop, .. } = self;
         let written = tokio::select! {
@@ -308,9 +311,8 @@ impl<'r> Session<'r> {
         let mut interrupted = self.stopped != Stop::No;
         for ending in self.endings.iter().flatten() {
             match ending {
-                Ending::Failed { .. } | Ending::Blocked(_) => failed = true,
+                Ending::Failed { .. } | Ending::Blocked(_) | Ending::NotStarted => failed = true,
                 Ending::Interrupted => interrupted = true,
-                Ending::NotStarted => failed = true,
                 Ending::Succeeded { .. } | Ending::Skipped | Ending::LeftOut | Ending::Verified => {
                 }
             }

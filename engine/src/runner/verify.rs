@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::id::Instance;
 use crate::kind::{Effect, OnDrift, Retry};
 use crate::ledger::{Recorded, Row};
+use crate::recover;
 use crate::registry::AnyVerdict;
 use crate::workflow::{Resolved, Unresolved};
 
@@ -55,6 +56,16 @@ impl Session<'_> {
             failure,
         });
         Err(RunError::Unmet { unmet: unmet.collect() })
+    }
+
+    /// Finds out what became of open effects that the selection leaves out.
+    pub(super) async fn look_for_open(&mut self) {
+        for id in recover::outside(self.workflow, &self.rows, &self.selected) {
+            // What cannot even be evaluated stays open.
+            if let Ok(resolved) = self.params(id).await {
+                self.hand_out(id, resolved, true);
+            }
+        }
     }
 
     async fn take_look(

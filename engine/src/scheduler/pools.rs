@@ -18,9 +18,12 @@ struct Pool {
     reserved: Line,
 }
 
+/// Who should be looked at (again), each with its place in the order.
+type Woken = Vec<(Place, u32)>;
+
 #[derive(Debug)]
 pub(super) struct Pools {
-    pools: Vec<Pool>,
+    all: Vec<Pool>,
     requests: Vec<Vec<(usize, u32)>>,
     /// How often somebody later in the order took what an instance waits for.
     passed: Vec<u32>,
@@ -30,7 +33,7 @@ pub(super) struct Pools {
 
 impl Pools {
     pub(super) fn new(sizes: Vec<u32>, requests: Vec<Vec<(usize, u32)>>, slots: u32) -> Self {
-        let pools = sizes
+        let all = sizes
             .into_iter()
             .map(|free| Pool {
                 free,
@@ -40,54 +43,49 @@ impl Pools {
             })
             .collect();
         let passed = vec![0; requests.len()];
-        Self { pools, requests, passed, bound: slots.saturating_mul(2), aged: Vec::new() }
+        Self { all, requests, passed, bound: slots.saturating_mul(2), aged: Vec::new() }
     }
 
     /// An instance became ready.
     pub(super) fn wait(&mut self, id: u32, place: Place) {
         self.passed[id as usize] = 0;
         for (pool, _) in &self.requests[id as usize] {
-            self.pools[*pool].wanting.insert(place, id);
+            self.all[*pool].wanting.insert(place, id);
         }
     }
 
     /// Takes everything that an instance asks for, or parks it at the first pool that lacks.
     ///
     /// Either way the answer is who should be looked at (again).
-    pub(super) fn take(
-        &mut self,
-        id: u32,
-        place: Place,
-    ) -> Result<Vec<(Place, u32)>, Vec<(Place, u32)>> {
+    pub(super) fn take(&mut self, id: u32, place: Place) -> Result<Woken, Woken> {
         let requests = std::mem::take(&mut self.requests[id as usize]);
-        let lacking = requests.iter().find(|(pool, amount)| !self.pools[*pool].has(*amount, id));
-        let answer = match lacking.copied() {
-            Some((lacking, _)) => {
-                self.pools[lacking].parked.insert(place, id);
-                // What was held ready for this one may serve somebody else.
-                let others = requests.iter().filter(|(pool, _)| *pool != lacking);
-                Err(self.wake(others.map(|(pool, _)| *pool)))
+        let lacking = requests.iter().find(|(pool, amount)| !self.all[*pool].has(*amount, id));
+        let answer = if let Some((lacking, _)) = lacking.copied() {
+            self.all[lacking].parked.insert(place, id);
+            // What was held ready for this one may serve somebody else.
+            let others = requests.iter().map(|(pool, _)| *pool).filter(|pool| *pool != lacking);
+            Err(self.wake(others))
+        } else {
+            for (pool, amount) in &requests {
+                let pool = &mut self.all[*pool];
+                pool.free -= amount;
+                pool.wanting.remove(&place);
+                pool.reserved.remove(&place);
             }
-            None => {
-                for (pool, amount) in &requests {
-                    self.pools[*pool].free -= amount;
-                    self.pools[*pool].wanting.remove(&place);
-                    self.pools[*pool].reserved.remove(&place);
-                }
-                self.pass_over(&requests, place);
-                let freed = requests.iter().filter(|_| place.is_aged());
-                Ok(self.wake(freed.map(|(pool, _)| *pool)))
-            }
+            self.pass_over(&requests, place);
+            // Others waited because these were reserved.
+            let opened = requests.iter().map(|(pool, _)| *pool).filter(|_| place.is_aged());
+            Ok(self.wake(opened))
         };
         self.requests[id as usize] = requests;
         answer
     }
 
     /// Gives everything back that an instance took. The answer is who may try now.
-    pub(super) fn give_back(&mut self, id: u32) -> Vec<(Place, u32)> {
+    pub(super) fn give_back(&mut self, id: u32) -> Woken {
         let requests = std::mem::take(&mut self.requests[id as usize]);
         for (pool, amount) in &requests {
-            self.pools[*pool].free += amount;
+            self.all[*pool].free += amount;
         }
         let woken = self.wake(requests.iter().map(|(pool, _)| *pool));
         self.requests[id as usize] = requests;
@@ -101,9 +99,9 @@ impl Pools {
 
     /// Reserves for an instance whatever it asks for.
     pub(super) fn promote(&mut self, id: u32, old: Place, new: Place) {
-        let Self { pools, requests, .. } = self;
+        let Self { all, requests, .. } = self;
         for (pool, _) in &requests[id as usize] {
-            let pool = &mut pools[*pool];
+            let pool = &mut all[*pool];
             if pool.parked.remove(&old).is_some() {
                 pool.parked.insert(new, id);
             }
@@ -115,7 +113,7 @@ impl Pools {
 
     /// Nobody waits any more.
     pub(super) fn forget_waiting(&mut self) {
-        for pool in &mut self.pools {
+        for pool in &mut self.all {
             pool.parked.clear();
             pool.wanting.clear();
             pool.reserved.clear();
@@ -125,7 +123,7 @@ impl Pools {
     fn pass_over(&mut self, requests: &[(usize, u32)], place: Place) {
         let mut passed: Vec<u32> = requests
             .iter()
-            .flat_map(|(pool, _)| self.pools[*pool].wanting.range(..place).map(|(_, id)| *id))
+            .flat_map(|(pool, _)| self.all[*pool].wanting.range(..place).map(|(_, id)| *id))
             .collect();
         passed.sort_unstable();
         passed.dedup();
@@ -139,30 +137,27 @@ impl Pools {
     }
 
     /// Takes those out of the parked that could start with what is free now.
-    fn wake(&mut self, pools: impl Iterator<Item = usize>) -> Vec<(Place, u32)> {
-        let mut woken = Vec::new();
+    fn wake(&mut self, pools: impl Iterator<Item = usize>) -> Woken {
+        let mut woken = Woken::new();
         for index in pools {
-            let Self { pools, requests, .. } = self;
-            let pool = &mut pools[index];
+            let pool = &mut self.all[index];
+            let mut fits = Woken::new();
             let mut budget = pool.free;
-            let holder = pool.reserved.first_key_value().map(|(place, _)| *place);
-            let fits: Vec<(Place, u32)> = pool
-                .parked
-                .iter()
-                .filter(|(place, _)| holder.is_none_or(|holder| holder == **place))
-                .map_while(|(place, id)| {
-                    if budget == 0 {
-                        return None;
-                    }
-                    let amount = amount_of(&requests[*id as usize], index);
-                    let fits = amount <= budget;
-                    if fits {
-                        budget -= amount;
-                    }
-                    Some(fits.then_some((*place, *id)))
-                })
-                .flatten()
-                .collect();
+            let candidates: &mut dyn Iterator<Item = (&Place, &u32)> =
+                match pool.reserved.first_key_value() {
+                    Some((holder, _)) => &mut pool.parked.get_key_value(holder).into_iter(),
+                    None => &mut pool.parked.iter(),
+                };
+            for (place, id) in candidates {
+                if budget == 0 {
+                    break;
+                }
+                let amount = amount_of(&self.requests[*id as usize], index);
+                if amount <= budget {
+                    budget -= amount;
+                    fits.push((*place, *id));
+                }
+            }
             for (place, _) in &fits {
                 pool.parked.remove(place);
             }

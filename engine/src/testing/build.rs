@@ -19,6 +19,7 @@ use crate::workflow::{InstanceDef, Pool, RetryPolicy, Roots, Task, Workflow};
 use super::{MemoryStore, Simulated};
 
 /// One task with one instance, on its way into a workflow.
+#[expect(clippy::struct_excessive_bools, reason = "they are the flags of a task")]
 #[derive(Clone)]
 pub struct Sketch {
     /// Its name.
@@ -43,6 +44,8 @@ pub struct Sketch {
     pub fresh: Option<Duration>,
     /// Whether an interrupted action asks.
     pub ask_on_crash: bool,
+    /// Whether even what was found is changed.
+    pub fixes_found: bool,
     /// Whether it is left out.
     pub skipped: bool,
     /// Whether it runs last, however the others end.
@@ -65,6 +68,7 @@ impl Sketch {
             conclusive: true,
             fresh: None,
             ask_on_crash: false,
+            fixes_found: false,
             skipped: false,
             finally: false,
         }
@@ -110,6 +114,7 @@ fn parts(index: usize, sketch: Sketch) -> (Task, InstanceDef) {
         layer: None,
         protected: false,
         on_drift: sketch.kind.on_drift,
+        fixes_found: sketch.fixes_found,
         retry: sketch.retry,
         timeout: sketch.timeout,
         settle: sketch.kind.settle,

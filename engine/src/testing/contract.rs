@@ -1,6 +1,6 @@
 //! What every store has to keep.
 
-use crate::event::{Body, Event, RunStarted};
+use crate::event::{Body, Event};
 use crate::id::{RunId, Seq};
 use crate::journal::{Batch, Store};
 
@@ -21,7 +21,7 @@ pub async fn store_keeps_its_contract(store: &dyn Store, read: impl AsyncFn() ->
         body,
     };
     let first = vec![
-        event(1, Body::Run(Box::new(RunStarted::default()))),
+        event(1, Body::Run(Box::default())),
         event(2, Body::Edit { user: "somebody".to_owned(), what: "something".to_owned() }),
     ];
     let second = vec![event(3, Body::End(crate::event::RunEnded::Complete))];

@@ -91,11 +91,14 @@ impl MemoryStore {
     }
 
     /// Everything that is kept in the clear, as text, for a search.
+    ///
+    /// # Panics
+    ///
+    /// Never: events are JSON.
     #[must_use]
     pub fn dump(&self) -> String {
-        self.kept().events.iter().fold(String::new(), |text, event| {
-            text + &serde_json::to_string(&event.body).expect("events are JSON") + "\n"
-        })
+        let line = |event: &Event| serde_json::to_string(&event.body).expect("events are JSON");
+        self.kept().events.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -154,7 +157,7 @@ impl Vault for MemoryStore {
             return Err(failure.clone());
         }
         let digest = Sha256::digest(format!("a key of its own {value}"));
-        Ok(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        Ok(format!("{digest:x?}"))
     }
 }
 

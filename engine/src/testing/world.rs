@@ -213,7 +213,7 @@ impl Simulated {
             Reaction::LoseReply => (Duration::ZERO, Err(lost())),
             Reaction::Late(late) => (late, Ok(())),
             Reaction::Hang => pending().await,
-            Reaction::Panic => panic!("a kind panics"),
+            Reaction::Panic => panicking(),
         };
         // A power cut comes before the effect, or between the effect and the reply.
         self.world.power.step().await;
@@ -283,7 +283,7 @@ impl AnyKind for Simulated {
             }
             Some(Reaction::Late(late)) => tokio::time::sleep(late).await,
             Some(Reaction::Hang) => pending().await,
-            Some(Reaction::Panic) => panic!("a kind panics"),
+            Some(Reaction::Panic) => panicking(),
         }
         if self.effect == Effect::Gate {
             return Ok(AnyVerdict::Satisfied {
@@ -325,4 +325,9 @@ impl AnyKind for Simulated {
         self.world.state().things.remove(cx.instance());
         Ok(())
     }
+}
+
+#[expect(clippy::panic, reason = "that a kind may panic is what is simulated")]
+fn panicking() -> ! {
+    panic!("a simulated kind panics")
 }

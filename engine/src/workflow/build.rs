@@ -113,6 +113,7 @@ fn task(draft: &Draft<'_>) -> Task {
         layer: draft.layer,
         protected: syntax.protected,
         on_drift: syntax.on_drift.unwrap_or_else(|| kind.on_drift()),
+        fixes_found: syntax.on_drift == Some(crate::kind::OnDrift::Fix),
         retry: syntax.retry,
         timeout: syntax.timeout.unwrap_or(TIMEOUT),
         settle: Settle { within: syntax.settle.unwrap_or(settle.within), ..settle },

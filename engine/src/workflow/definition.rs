@@ -70,6 +70,8 @@ pub struct Task {
     pub protected: bool,
     /// What happens to drift.
     pub on_drift: OnDrift,
+    /// Whether the task itself says `on-drift = "fix"`, so that even what was found is changed.
+    pub fixes_found: bool,
     /// When to try again.
     pub retry: RetryPolicy,
     /// The longest one apply call may take.

@@ -19,7 +19,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    StoreError, System,
+    StoreError, System, hex,
     lab::Error,
     serve::{Listener, Server},
     store::Changes,
@@ -178,8 +178,7 @@ async fn extensions(Path(version): Path<String>) -> Result<Response, Refused> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+    format!("sha256:{}", hex::encode(&Sha256::digest(bytes)))
 }
 
 async fn get_image(

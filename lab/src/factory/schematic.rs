@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::hex;
+
 use super::yaml::Node;
 
 /// A schematic as clients post it. Unknown keys are refused.
@@ -87,8 +89,7 @@ impl Schematic {
     /// Its id and canonical text.
     pub(super) fn canonical(&self) -> Posted {
         let schematic = self.node().document();
-        let digest = Sha256::digest(schematic.as_bytes());
-        let id = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = hex::encode(&Sha256::digest(schematic.as_bytes()));
         Posted { id, schematic }
     }
 

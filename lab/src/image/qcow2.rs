@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
+/// What names of such files end in; the case counts.
+const SUFFIX: &str = ".qcow2";
 const MAGIC: [u8; 4] = *b"QFI\xfb";
 /// The factory's clusters are of 8 KiB.
 const CLUSTER_BITS: u32 = 13;
@@ -16,6 +18,11 @@ const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 const ZERO: u64 = 1;
 /// The only incompatible feature that does not change what is read: refcounts may be stale.
 const DIRTY: u64 = 1;
+
+/// Whether a file of this name is taken for such an image.
+pub(crate) fn is_named(name: &str) -> bool {
+    name.ends_with(SUFFIX)
+}
 
 /// Why a file is not imported.
 #[derive(Debug, thiserror::Error)]

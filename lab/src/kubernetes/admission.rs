@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{
     defaults,
     json::{at, child, list, map, name, now, set_meta, text},
+    known,
     refusal::{Cause, Refusal},
     registry::ResourceType,
     schema, validation,
@@ -114,7 +115,7 @@ fn prepare(kind: &ResourceType, object: &mut Value) -> Result<Vec<String>, Refus
     drop_nulls(object);
     let Some(known) = kind.schema() else {
         defaults::fill(kind, object)?;
-        return Ok(validation::unknown_fields(kind, object));
+        return Ok(known::unknown(kind, object));
     };
     let unknown = schema::prune(object, known);
     schema::default(object, known);

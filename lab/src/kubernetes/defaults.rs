@@ -109,6 +109,12 @@ pub(super) fn fill_changed(kind: &ResourceType, old: &Value, new: &mut Value) {
         ("", "pods") => &["nodeName", "serviceAccountName"],
         _ => &[],
     };
+    if kind.plural == "services" && at(new, "/spec/clusterIP") != at(old, "/spec/clusterIP") {
+        let address = at(new, "/spec/clusterIP").clone();
+        if address.is_string() {
+            child(new, "spec").insert("clusterIPs".to_owned(), json!([address]));
+        }
+    }
     for key in kept {
         let before = at(old, "/spec").get(*key).cloned();
         if let Some(before) = before {
@@ -195,7 +201,9 @@ fn pod_spec(value: &mut Value) {
             for port in
                 container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten()
             {
-                object(port).into_iter().for_each(|p| or(p, "protocol", json!("TCP")));
+                if let Some(port) = object(port) {
+                    or(port, "protocol", json!("TCP"));
+                }
             }
         }
     }
@@ -209,10 +217,10 @@ fn service(spec: &mut Map<String, Value>) {
     or(spec, "ipFamilyPolicy", json!("SingleStack"));
     for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
         let same = port.get("port").cloned().unwrap_or_default();
-        object(port).into_iter().for_each(|p| {
-            or(p, "protocol", json!("TCP"));
-            or(p, "targetPort", same.clone());
-        });
+        if let Some(port) = object(port) {
+            or(port, "protocol", json!("TCP"));
+            or(port, "targetPort", same);
+        }
     }
 }
 

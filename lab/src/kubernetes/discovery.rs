@@ -1,4 +1,4 @@
-//! Discovery: which groups, versions and resources there are, and the little of OpenAPI that kubectl asks for.
+//! Discovery: which groups, versions and resources there are, and the little of `OpenAPI` that kubectl asks for.
 
 use std::collections::BTreeMap;
 
@@ -17,17 +17,17 @@ use super::{
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
+/// The types of a group by version.
+type Versions = Vec<(String, Vec<ResourceType>)>;
+
 /// The types by group and version, in the order of the registry.
-fn groups(view: &dyn View) -> Vec<(String, Vec<(String, Vec<ResourceType>)>)> {
-    let mut order: Vec<(String, Vec<(String, Vec<ResourceType>)>)> = Vec::new();
+fn groups(view: &dyn View) -> Vec<(String, Versions)> {
+    let mut order: Vec<(String, Versions)> = Vec::new();
     for kind in registry::all(view) {
-        let place = match order.iter().position(|(g, _)| *g == kind.group) {
-            Some(place) => place,
-            None => {
-                order.push((kind.group.clone(), Vec::new()));
-                order.len() - 1
-            }
-        };
+        if !order.iter().any(|(group, _)| *group == kind.group) {
+            order.push((kind.group.clone(), Vec::new()));
+        }
+        let place = order.iter().position(|(group, _)| *group == kind.group).unwrap_or_default();
         let versions = &mut order[place].1;
         match versions.iter_mut().find(|(v, _)| *v == kind.version) {
             Some((_, kinds)) => kinds.push(kind),
@@ -214,7 +214,7 @@ fn version_list(view: &dyn View, group: &str, version: &str) -> Result<Response,
     Ok(json_answer(&resource_list(&full, &kinds)))
 }
 
-/// One OpenAPI document: what kubectl's check of `fieldValidation` and `dryRun` reads.
+/// One `OpenAPI` document: what kubectl's check of `fieldValidation` and `dryRun` reads.
 fn document(kinds: &[ResourceType]) -> Value {
     let parameter =
         |name: &str| json!({ "name": name, "in": "query", "schema": { "type": "string" } });

@@ -43,7 +43,9 @@ impl FieldSet {
                 ListShape::Atomic => Self::leaf(),
                 ListShape::Set => {
                     let mut set = Self { member: maps, children: BTreeMap::new() };
-                    items.iter().for_each(|i| set.put(format!("v:{i}"), Self::leaf()));
+                    for item in items {
+                        set.put(format!("v:{item}"), Self::leaf());
+                    }
                     set
                 }
                 ListShape::Keyed(keys) => {
@@ -57,7 +59,12 @@ impl FieldSet {
                     set
                 }
             },
-            _ => Self::leaf(),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_) => Self::leaf(),
         }
     }
 
@@ -103,13 +110,13 @@ impl FieldSet {
         let mut set = Self::default();
         for item in after {
             let Some(key) = item_key(item, keys) else { return Self::leaf() };
-            let inner = match before.iter().find(|b| item_key(b, keys).as_ref() == Some(&key)) {
-                Some(was) => Self::changed(was, item, &cursor.item()),
-                None => {
-                    let mut all = Self::of(item, &cursor.item(), true);
-                    all.member = true;
-                    all
-                }
+            let was = before.iter().find(|b| item_key(b, keys).as_ref() == Some(&key));
+            let inner = if let Some(was) = was {
+                Self::changed(was, item, &cursor.item())
+            } else {
+                let mut all = Self::of(item, &cursor.item(), true);
+                all.member = true;
+                all
             };
             set.put(format!("k:{key}"), inner);
         }

@@ -55,12 +55,11 @@ fn closing(inside: &str) -> usize {
     for (index, letter) in inside.char_indices() {
         match (quote, letter) {
             (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
             (None, '\'' | '"') => quote = Some(letter),
             (None, '(') => depth += 1,
             (None, ')') => depth -= 1,
             (None, ']') if depth <= 0 => return index,
-            (None, _) => {}
+            (Some(_) | None, _) => {}
         }
     }
     inside.len()

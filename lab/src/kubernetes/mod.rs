@@ -13,11 +13,13 @@ mod cluster;
 mod controllers;
 mod defaults;
 mod discovery;
+mod eviction;
 mod fields;
 mod flux;
 mod health;
 mod json;
 mod jsonpath;
+mod known;
 mod objects;
 mod patch;
 mod protobuf;
@@ -47,7 +49,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-pub(crate) use cluster::{Cluster, ClusterStatus, Kubelet, NodeFacts};
+#[cfg(test)]
+pub(crate) use cluster::Kubelet;
+pub(crate) use cluster::{Cluster, ClusterStatus, NodeFacts};
 pub(crate) use objects::View;
 pub(crate) use server::{ApiPki, ApiServer};
 

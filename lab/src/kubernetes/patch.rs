@@ -76,7 +76,7 @@ pub(crate) fn strategic(target: &mut Value, patch: &Value, cursor: &Cursor<'_>) 
 fn strategic_list(cursor: &Cursor<'_>) -> ListShape {
     match cursor.list() {
         ListShape::Keyed(keys) => ListShape::Keyed(keys.into_iter().take(1).collect()),
-        other => other,
+        other @ (ListShape::Set | ListShape::Atomic) => other,
     }
 }
 

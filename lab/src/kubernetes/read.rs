@@ -14,6 +14,12 @@ use super::{
     selector::Selector,
 };
 
+/// What a client is told whose `continue` is of a forgotten revision.
+const STALE_TOKEN: &str = "The provided continue parameter is too old to display a consistent list result. You can start a \
+    new list without the continue parameter, or use the continue token in this response to retrieve the remainder of \
+    the results. Continuing with the provided token results in an inconsistent list - objects that were created, \
+    modified, or deleted between the time the first chunk was returned and now may show up in the list.";
+
 /// One page of a list.
 #[derive(Debug)]
 pub(crate) struct Page {
@@ -68,6 +74,9 @@ pub(crate) fn list(
     let (mut shown, start) = (revision, query.text("continue"));
     if !start.is_empty() {
         let (version, after) = read_token(start)?;
+        if version < objects.floor() {
+            return Err(Refusal::expired(STALE_TOKEN));
+        }
         shown = version;
         all.retain(|o| (namespace(o), name(o)) > (after.0.as_str(), after.1.as_str()));
     }

@@ -150,6 +150,34 @@ impl Refusal {
             .with_details(json!({ "name": name, "kind": kind.kind }))
     }
 
+    /// An update of an object that has another uid.
+    pub(crate) fn other_uid(kind: &ResourceType, held: &Value, wanted: &str) -> Self {
+        let (space, name) = (super::json::namespace(held), super::json::name(held));
+        let key = [kind.plural.as_str(), space, name]
+            .into_iter()
+            .filter(|p| !p.is_empty())
+            .collect::<Vec<_>>();
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": StorageError: invalid object, Code: 4, Key: /registry/{}, \
+             ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object \
+             meta: {}",
+            kind.qualified(),
+            key.join("/"),
+            super::json::uid(held)
+        );
+        Self::status(409, "Conflict", message).with_details(details(kind, Some(name)))
+    }
+
+    /// An eviction that a disruption budget does not permit.
+    pub(crate) fn disruption(budget: &str, needs: usize, has: usize) -> Self {
+        let cause = format!(
+            "The disruption budget {budget} needs {needs} healthy pods and has {has} currently"
+        );
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        Self::status(429, "TooManyRequests", message)
+            .with_details(json!({ "causes": [{ "reason": "DisruptionBudget", "message": cause }] }))
+    }
+
     /// Fields of an apply that other managers own: (manager, path of the field).
     pub(crate) fn apply_conflict(conflicts: &[(String, String)]) -> Self {
         let mut lines: Vec<String> = Vec::new();

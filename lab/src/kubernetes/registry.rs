@@ -12,6 +12,7 @@ pub(crate) const CRDS: &str = "apiextensions.k8s.io/customresourcedefinitions";
 
 /// One resource type in one version.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts of a type")]
 pub(crate) struct ResourceType {
     /// API group, empty for the core group.
     pub(crate) group: String,

@@ -58,18 +58,18 @@ impl Renderer {
             Form::Table(version) => {
                 let row = table::row(&self.kind, object, self.include);
                 let revision = text(object, "/metadata/resourceVersion");
-                table::table(version, revision, table::columns(&self.kind), vec![row])
+                table::table(version, revision, &table::columns(&self.kind), &[row])
             }
         }
     }
 
     /// A list; `more` is added to its metadata.
-    pub(crate) fn list(&self, objects: &[Arc<Value>], revision: u64, more: Value) -> Value {
+    pub(crate) fn list(&self, objects: &[Arc<Value>], revision: u64, more: &Value) -> Value {
         let mut list = match &self.accepted.form {
             Form::Table(version) => {
-                let rows =
+                let rows: Vec<Value> =
                     objects.iter().map(|o| table::row(&self.kind, o, self.include)).collect();
-                table::table(version, &revision.to_string(), table::columns(&self.kind), rows)
+                table::table(version, &revision.to_string(), &table::columns(&self.kind), &rows)
             }
             Form::Partial => json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
@@ -140,7 +140,7 @@ impl Renderer {
                     (0..width).map(|i| if i == 0 { json!("") } else { Value::Null }).collect();
                 let columns = if first { columns } else { Value::Null };
                 let row = json!({ "cells": cells, "object": partial });
-                table::table(version, &revision.to_string(), columns, vec![row])
+                table::table(version, &revision.to_string(), &columns, &[row])
             }
         }
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     authentication::User,
     authorization::{Wish, permits},
-    discovery, health, read,
+    discovery, eviction, health, read,
     refusal::Refusal,
     registry::{self, ResourceType},
     render::{Renderer, answer},
@@ -195,6 +195,7 @@ async fn resource(api: &Arc<Api>, asked: Asked, body: Body) -> Result<Response, 
         "" => {}
         "status" if asked.kind.status => {}
         "scale" if asked.kind.scale => return scale::scale(api, &asked, &body),
+        "eviction" if asked.kind.plural == "pods" => return eviction::evict(api, &asked, &body),
         "log" if asked.kind.plural == "pods" => return log(api, &asked),
         "finalize" if asked.kind.plural == "namespaces" => {}
         _ => return Err(Refusal::no_such_resource()),
@@ -224,7 +225,7 @@ fn reading(api: &Arc<Api>, asked: &Asked) -> Result<Response, Refusal> {
             return Ok(renderer.one(&object));
         }
         let page = read::list(objects, kind, &place.namespace, query)?;
-        Ok(renderer.list(&page.objects, page.revision, page.more))
+        Ok(renderer.list(&page.objects, page.revision, &page.more))
     })?;
     Ok(renderer.respond(StatusCode::OK, &shown))
 }

@@ -5,10 +5,13 @@ use serde_json::{Map, Value};
 use super::{
     json::{at, list, map, text},
     refusal::Cause,
+    shape::item_key,
 };
 
 /// Durations as Flux writes them.
 const DURATION: &str = "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$";
+/// The keyword of rules in CEL.
+const RULES: &str = "x-kubernetes-validations";
 /// URLs of git repositories as Flux takes them.
 const GIT_URL: &str = "^(http|https|ssh)://.*$";
 
@@ -44,7 +47,9 @@ pub(crate) fn default(value: &mut Value, schema: &Value) {
         }
         Value::Array(items) => {
             if let Some(inner) = schema.get("items") {
-                items.iter_mut().for_each(|i| default(i, inner));
+                for item in items {
+                    default(item, inner);
+                }
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -67,7 +72,9 @@ pub(crate) fn prune(value: &mut Value, schema: &Value) -> Vec<String> {
             }
         }
         let roots: Vec<String> = unknown.iter().filter(|p| !p.contains('.')).cloned().collect();
-        roots.iter().for_each(|name| drop(object.remove(name)));
+        for root in roots {
+            object.remove(&root);
+        }
     }
     unknown
 }
@@ -123,6 +130,51 @@ pub(crate) fn check(value: &Value, schema: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     check_at(value, schema, "", &mut causes);
     causes
+}
+
+/// Whether some rule of the schema was not looked at because of other errors.
+pub(crate) fn has_rules(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => members.iter().any(|(key, v)| key == RULES || has_rules(v)),
+        Value::Array(items) => items.iter().any(has_rules),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// The cause that stands for rules that were not looked at.
+pub(crate) fn unchecked_rules() -> Cause {
+    let message = "some validation rules were not checked because the object was invalid; correct the existing errors to \
+                   complete validation";
+    Cause::invalid("<nil>", &Value::Null, message)
+}
+
+/// What a change breaks: fields whose only rule is that they stay as they are.
+pub(crate) fn check_change(old: &Value, new: &Value, schema: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    check_change_at((old, new), schema, "", &mut causes);
+    causes
+}
+
+fn check_change_at(
+    (old, new): (&Value, &Value),
+    schema: &Value,
+    path: &str,
+    causes: &mut Vec<Cause>,
+) {
+    let pinned = list(schema, &format!("/{RULES}"))
+        .iter()
+        .find(|rule| text(rule, "/rule") == "self == oldSelf");
+    if let Some(rule) = pinned
+        && old != new
+    {
+        causes.push(Cause::invalid(path, new, text(rule, "/message")));
+    }
+    for (name, inner) in map(schema, "/properties").into_iter().flatten() {
+        if let (Some(before), Some(after)) = (old.get(name), new.get(name)) {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            check_change_at((before, after), inner, &path, causes);
+        }
+    }
 }
 
 /// Whether the value has the schema's type; the type it should have if not.
@@ -193,8 +245,33 @@ fn check_at(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) 
                     check_at(item, inner, &format!("{path}[{index}]"), causes);
                 }
             }
+            check_twins(items, schema, path, causes);
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Items of a keyed list that have the same keys.
+fn check_twins(items: &[Value], schema: &Value, path: &str, causes: &mut Vec<Cause>) {
+    if text(schema, "/x-kubernetes-list-type") != "map" {
+        return;
+    }
+    let keys: Vec<String> = list(schema, "/x-kubernetes-list-map-keys")
+        .iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    let found: Vec<Option<String>> = items.iter().map(|item| item_key(item, &keys)).collect();
+    for (index, key) in found.iter().enumerate() {
+        if let Some(key) = key
+            && found[..index].contains(&Some(key.clone()))
+        {
+            causes.push(Cause {
+                reason: "FieldValueDuplicate",
+                field: format!("{path}[{index}]"),
+                message: format!("Duplicate value: {key}"),
+            });
+        }
     }
 }
 

@@ -124,7 +124,7 @@ fn roles(tx: &mut Tx<'_>) {
     }
 }
 
-/// CoreDNS, as Talos deploys it.
+/// `CoreDNS`, as Talos deploys it.
 fn dns(tx: &mut Tx<'_>) {
     tx.make("core/serviceaccounts", json!({
         "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "coredns", "namespace": "kube-system" },

@@ -48,7 +48,9 @@ fn field(object: &Value, path: &str) -> String {
             "spec.unschedulable" | "spec.hostNetwork" => "false".to_owned(),
             _ => String::new(),
         },
-        other => other.to_string(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            other.to_string()
+        }
     }
 }
 

@@ -23,7 +23,12 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
 pub(super) fn check(kind: &ResourceType, object: &Value) -> Vec<Cause> {
     let mut causes = check_metadata(kind, object);
     if let Some(known) = kind.schema() {
-        causes.extend(schema::check(object, known));
+        let wrong = schema::check(object, known);
+        let types = wrong.iter().any(|c| c.reason != "FieldValueDuplicate") || !causes.is_empty();
+        causes.extend(wrong);
+        if types && schema::has_rules(known) {
+            causes.push(schema::unchecked_rules());
+        }
         return causes;
     }
     match (kind.group.as_str(), kind.plural.as_str()) {
@@ -31,7 +36,7 @@ pub(super) fn check(kind: &ResourceType, object: &Value) -> Vec<Cause> {
             causes.extend(check_workload(object));
         }
         ("batch", "jobs") => {
-            causes.extend(check_pod(at(object, "/spec/template/spec"), "spec.template.spec"))
+            causes.extend(check_pod(at(object, "/spec/template/spec"), "spec.template.spec"));
         }
         ("", "pods") => causes.extend(check_pod(at(object, "/spec"), "spec")),
         ("", "secrets") => causes.extend(check_secret(object)),
@@ -143,6 +148,9 @@ fn check_crd(object: &Value) -> Vec<Cause> {
 
 /// What is wrong with a change: fields that may not change.
 pub(super) fn check_change(kind: &ResourceType, old: &Value, new: &Value) -> Vec<Cause> {
+    if let Some(known) = kind.schema() {
+        return schema::check_change(old, new, known);
+    }
     let mut causes = Vec::new();
     let mut fixed = |pointer: &str| {
         if at(old, pointer) != at(new, pointer) {
@@ -188,143 +196,4 @@ pub(super) fn check_change(kind: &ResourceType, old: &Value, new: &Value) -> Vec
         });
     }
     causes
-}
-
-/// The fields that a built-in type does not have, as far as the lab knows them.
-pub(super) fn unknown_fields(kind: &ResourceType, object: &Value) -> Vec<String> {
-    const POD: &[&str] = &[
-        "activeDeadlineSeconds",
-        "affinity",
-        "automountServiceAccountToken",
-        "containers",
-        "dnsConfig",
-        "dnsPolicy",
-        "enableServiceLinks",
-        "ephemeralContainers",
-        "hostAliases",
-        "hostIPC",
-        "hostNetwork",
-        "hostPID",
-        "hostUsers",
-        "hostname",
-        "imagePullSecrets",
-        "initContainers",
-        "nodeName",
-        "nodeSelector",
-        "os",
-        "overhead",
-        "preemptionPolicy",
-        "priority",
-        "priorityClassName",
-        "readinessGates",
-        "resourceClaims",
-        "resources",
-        "restartPolicy",
-        "runtimeClassName",
-        "schedulerName",
-        "schedulingGates",
-        "securityContext",
-        "serviceAccount",
-        "serviceAccountName",
-        "setHostnameAsFQDN",
-        "shareProcessNamespace",
-        "subdomain",
-        "terminationGracePeriodSeconds",
-        "tolerations",
-        "topologySpreadConstraints",
-        "volumes",
-    ];
-    const CONTAINER: &[&str] = &[
-        "args",
-        "command",
-        "env",
-        "envFrom",
-        "image",
-        "imagePullPolicy",
-        "lifecycle",
-        "livenessProbe",
-        "name",
-        "ports",
-        "readinessProbe",
-        "resizePolicy",
-        "resources",
-        "restartPolicy",
-        "restartPolicyRules",
-        "securityContext",
-        "startupProbe",
-        "stdin",
-        "stdinOnce",
-        "terminationMessagePath",
-        "terminationMessagePolicy",
-        "tty",
-        "volumeDevices",
-        "volumeMounts",
-        "workingDir",
-    ];
-    let mut found = Vec::new();
-    let mut look = |value: &Value, path: &str, known: &[&str]| {
-        for key in value
-            .as_object()
-            .into_iter()
-            .flat_map(|o| o.keys())
-            .filter(|k| !known.contains(&k.as_str()))
-        {
-            found.push(if path.is_empty() { key.clone() } else { format!("{path}.{key}") });
-        }
-    };
-    let (root, spec): (&[&str], &[&str]) = match (kind.group.as_str(), kind.plural.as_str()) {
-        ("", "configmaps") => (&["data", "binaryData", "immutable"], &[]),
-        ("", "secrets") => (&["data", "stringData", "immutable", "type"], &[]),
-        ("apps", "deployments") => (
-            &["spec", "status"],
-            &[
-                "minReadySeconds",
-                "paused",
-                "progressDeadlineSeconds",
-                "replicas",
-                "revisionHistoryLimit",
-                "selector",
-                "strategy",
-                "template",
-            ],
-        ),
-        ("apps", "daemonsets") => (
-            &["spec", "status"],
-            &["minReadySeconds", "revisionHistoryLimit", "selector", "template", "updateStrategy"],
-        ),
-        ("batch", "jobs") => (
-            &["spec", "status"],
-            &[
-                "activeDeadlineSeconds",
-                "backoffLimit",
-                "backoffLimitPerIndex",
-                "completionMode",
-                "completions",
-                "managedBy",
-                "manualSelector",
-                "maxFailedIndexes",
-                "parallelism",
-                "podFailurePolicy",
-                "podReplacementPolicy",
-                "selector",
-                "successPolicy",
-                "suspend",
-                "template",
-                "ttlSecondsAfterFinished",
-            ],
-        ),
-        ("", "pods") => (&["spec", "status"], &[]),
-        _ => return found,
-    };
-    look(object, "", &[root, &["apiVersion", "kind", "metadata"]].concat());
-    if !spec.is_empty() {
-        look(at(object, "/spec"), "spec", spec);
-    }
-    let path = if kind.plural == "pods" { "spec" } else { "spec.template.spec" };
-    let pod = at(object, &format!("/{}", path.replace('.', "/")));
-    look(pod, path, POD);
-    for (index, container) in list(pod, "/containers").iter().enumerate() {
-        look(container, &format!("{path}.containers[{index}]"), CONTAINER);
-    }
-    found
 }

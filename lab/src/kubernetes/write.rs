@@ -135,11 +135,11 @@ pub(crate) fn create(
     set_namespace(kind, &mut object, target.namespace);
     let named = name(&object).to_owned();
     check_namespace(tx, Target { name: &named, ..target })?;
-    if tx.get(&kind.resource(), target.namespace, &named).is_some() && !named.is_empty() {
-        return Err(Refusal::already_exists(kind, &named));
-    }
     let unknown = admit_new(kind, &mut object)?;
     let warnings = judge_unknown(target, unknown, how)?;
+    if tx.get(&kind.resource(), target.namespace, &named).is_some() {
+        return Err(Refusal::already_exists(kind, &named));
+    }
     book(&json!({}), &mut object, &writer(target, how));
     let stored = tx.put(&kind.resource(), object);
     if how.counted {
@@ -186,6 +186,10 @@ pub(crate) fn update(
         let mut plural = target.kind.clone();
         plural.kind.clone_from(&target.kind.plural);
         return Err(Refusal::invalid(&plural, target.name, &[cause]));
+    }
+    let (wanted, held) = (super::json::uid(&object), super::json::uid(&old));
+    if !wanted.is_empty() && wanted != held {
+        return Err(Refusal::other_uid(target.kind, &old, wanted));
     }
     check_preconditions(target.kind, &old, &object)?;
     set_meta(&mut object, "managedFields", at(&old, "/metadata/managedFields").clone());
@@ -265,7 +269,7 @@ fn check_applied(target: Target<'_>, config: &Value) -> Result<(), Refusal> {
         let kind = target.kind;
         Refusal::untyped(format!(
             "failed to create typed patch object ({}/{}; {}, Kind={}): {what}",
-            target.namespace,
+            super::json::namespace(config),
             target.name,
             kind.api_version(),
             kind.kind
@@ -279,8 +283,7 @@ fn check_applied(target: Target<'_>, config: &Value) -> Result<(), Refusal> {
             .into_iter()
             .find(|c| c.reason == "FieldValueTypeInvalid");
         if let Some(cause) = wrong {
-            let pointer =
-                format!("/{}", cause.field.replace('.', "/").replace('[', "/").replace(']', ""));
+            let pointer = format!("/{}", cause.field.replace(['.', '['], "/").replace(']', ""));
             let wanted = cause.message.rsplit("must be of type ").next().unwrap_or_default();
             let wanted = wanted.split(':').next().unwrap_or_default();
             let got = at(config, &pointer);
@@ -289,7 +292,7 @@ fn check_applied(target: Target<'_>, config: &Value) -> Result<(), Refusal> {
                 cause.field
             )));
         }
-    } else if let Some(unknown) = super::validation::unknown_fields(target.kind, config).first() {
+    } else if let Some(unknown) = super::known::unknown(target.kind, config).first() {
         return Err(untyped(&format!(".{unknown}: field not declared in schema")));
     }
     Ok(())

@@ -264,5 +264,5 @@ pub(crate) fn delete_collection(
         Ok((picked, tx.revision()))
     })?;
     let renderer = Renderer::new(asked.kind.clone(), accepted(&asked.headers)?, query)?;
-    Ok(renderer.respond(StatusCode::OK, &renderer.list(&gone, revision, json!({}))))
+    Ok(renderer.respond(StatusCode::OK, &renderer.list(&gone, revision, &json!({}))))
 }

@@ -11,14 +11,14 @@ use serde_json::json;
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-use crate::{http, image::qcow2, store::Changes};
+use crate::{hex::encode as hex, http, image::qcow2, store::Changes};
 
 use super::{
     HOST, Proxmox,
     params::Param,
     reply::{Answer, Refused},
     route::{Request, Route},
-    storage::{Plugin, Store, may_see},
+    storage::{PART, Plugin, Store, may_see},
     task::{Kind, Log},
 };
 
@@ -141,7 +141,7 @@ fn delete(host: &Proxmox, request: &Request) -> Answer {
     let host_of_task = host.clone();
     let upid = host.start_task(kind, &request.caller, Changes::new(), |log| async move {
         log.takes(Duration::from_secs(1)).await?;
-        let volume = host_of_task.volume(&id).map_err(|refused| refused.text())?;
+        let volume = host_of_task.volume(&id).map_err(Refused::into_text)?;
         let volume = volume.ok_or_else(|| format!("volume '{id}' does not exist"))?;
         fs::remove_file(&volume.path).map_err(|error| error.to_string())?;
         let changes = Changes::new().count("proxmox", &id, "delete");
@@ -222,10 +222,6 @@ impl Checksum {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn download(host: &Proxmox, request: &Request) -> Answer {
     let params = &request.params;
     let text = |name: &str| params.get(name).unwrap_or_default().to_owned();
@@ -303,14 +299,14 @@ impl Proxmox {
     ) -> Result<(), String> {
         let failed = |error: io::Error| error.to_string();
         store.need_room(bytes.len() as u64, id)?;
-        if id.ends_with(".qcow2") {
+        if qcow2::is_named(id) {
             qcow2::Header::read(&mut io::Cursor::new(bytes))
                 .map_err(|refused| format!("failed to verify image '{id}': {refused}"))?;
         }
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(failed)?;
         }
-        let part = target.with_extension("tmp");
+        let part = target.with_extension(&PART[1..]);
         fs::write(&part, bytes).map_err(failed)?;
         fs::rename(&part, target).map_err(failed)?;
         let changes = Changes::new().count("proxmox", id, verb);

@@ -1,5 +1,7 @@
 //! The Proxmox API of one host.
 
+#![expect(clippy::unnecessary_wraps, reason = "all handlers have the signature that routes name")]
+
 use std::{
     collections::BTreeMap,
     io,
@@ -158,16 +160,16 @@ impl Proxmox {
         change: impl FnOnce(&mut Access) -> Result<(), Refused>,
     ) -> Result<(), Refused> {
         let mut access = self.access();
-        let mut changed = access.clone();
-        change(&mut changed)?;
-        if changed == *access {
+        let mut after = access.clone();
+        change(&mut after)?;
+        if after == *access {
             let unchanged = format!("{verb}-unchanged");
             let counted = Changes::new().count("proxmox", object, &unchanged);
             return Ok(self.world().store().commit(counted)?);
         }
-        let changes = changed.changes().count("proxmox", object, verb);
+        let changes = after.changes().count("proxmox", object, verb);
         self.world().store().commit(changes)?;
-        *access = changed;
+        *access = after;
         Ok(())
     }
 }

@@ -63,7 +63,9 @@ impl Params {
                 .collect::<Option<_>>()
                 .map_or(Given::Other("ARRAY"), Given::List),
             Value::Object(_) => Given::Other("HASH"),
-            other => scalar(other).map_or(Given::Other("undef"), Given::Text),
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
+                scalar(other).map_or(Given::Other("undef"), Given::Text)
+            }
         };
         Ok(Self(object.iter().map(|(name, value)| (name.clone(), given(value))).collect()))
     }
@@ -239,11 +241,10 @@ impl Param {
             (Given::Text(text), _) => text,
         };
         match self.kind {
-            Kind::List => Ok(()),
             Kind::Text(longest) if text.chars().count() > longest => {
                 Err(format!("value may only be {longest} characters long"))
             }
-            Kind::Text(_) => Ok(()),
+            Kind::Text(_) | Kind::List => Ok(()),
             Kind::Boolean if matches!(text.as_str(), "0" | "1") => Ok(()),
             Kind::Boolean => Err(format!("type check ('boolean') failed - got '{text}'")),
             Kind::Integer(least, most) => match text.parse::<i64>() {

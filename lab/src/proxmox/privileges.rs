@@ -102,10 +102,10 @@ pub(super) fn normal_path(path: &str) -> Option<String> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let name = |part: &str| part.chars().all(|c| c.is_ascii_alphanumeric() || "._-@!:".contains(c));
     let fits = match parts.as_slice() {
-        [] => true,
-        ["access"] | ["access", "groups" | "realm"] => true,
         ["access", "groups" | "realm", one] | ["nodes" | "storage", one] => name(one),
-        ["nodes" | "pool" | "storage" | "vms" | "mapping" | "sdn"] => true,
+        []
+        | ["access", "groups" | "realm"]
+        | ["access" | "nodes" | "pool" | "storage" | "vms" | "mapping" | "sdn"] => true,
         ["vms", id] => id.parse::<u32>().is_ok_and(|id| id >= 100),
         ["pool", nested @ ..] => nested.len() <= 3 && nested.iter().all(|part| name(part)),
         ["mapping", rest @ ..] => rest.len() <= 2 && rest.iter().all(|part| name(part)),

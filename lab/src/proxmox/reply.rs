@@ -102,17 +102,16 @@ impl Refused {
     }
 
     /// The text alone, as a task's log has it.
-    pub(super) fn text(&self) -> String {
+    pub(super) fn into_text(self) -> String {
         match self {
             Self::Parameters(errors) => {
-                let mut text = "Parameter verification failed.".to_owned();
-                for (name, error) in errors {
-                    text = format!("{text} {name}: {error}");
-                }
-                text
+                let errors = errors.iter().map(|(name, error)| format!(" {name}: {error}"));
+                format!("Parameter verification failed.{}", errors.collect::<String>())
             }
-            Self::Login(text) | Self::Forbidden(text) | Self::Died(text) => text.clone(),
-            Self::Protocol(_, text) => text.clone(),
+            Self::Login(text)
+            | Self::Forbidden(text)
+            | Self::Died(text)
+            | Self::Protocol(_, text) => text,
         }
     }
 

@@ -20,6 +20,8 @@ use super::{
 
 /// The collection of stores' content types by their names.
 pub(super) const COLLECTION: &str = "proxmox-storage";
+/// What names of files end in that are not complete; no client can give such a name.
+pub(super) const PART: &str = ".part";
 const GIB: u64 = 1 << 30;
 
 /// The endpoints.
@@ -187,7 +189,7 @@ fn files(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.file_type()?.is_file() && !name.ends_with(".tmp") {
+        if entry.file_type()?.is_file() && !name.ends_with(PART) {
             found.push((name, entry.path()));
         }
     }

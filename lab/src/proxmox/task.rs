@@ -152,10 +152,10 @@ impl Proxmox {
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
-        let pid = rand::random_range(0x1000..0x003f_ffff_u32);
+        let pid = self.world().draw(0x1000..0x003f_ffff);
         let (start, user) = (now(), caller.id());
         let Kind { name, id } = kind;
-        let boot = rand::random_range(0x10_0000..0x0fff_ffff_u32);
+        let boot = self.world().draw(0x10_0000..0x0fff_ffff);
         let upid = format!("UPID:{HOST}:{pid:08X}:{boot:08X}:{start:08X}:{name}:{id}:{user}:");
         let task = Task {
             upid: upid.clone(),

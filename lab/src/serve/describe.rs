@@ -115,9 +115,8 @@ fn kubernetes_verb(method: &str, path: &str, query: Option<&str>, content: &str)
 /// Whether a path of the Kubernetes API names a collection: `/api/v1/pods`, `/apis/G/V/namespaces/N/R`.
 fn is_collection(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let resource = match parts.as_slice() {
-        ["api", _version, rest @ ..] | ["apis", _, _version, rest @ ..] => rest,
-        _ => return false,
+    let (["api", _, resource @ ..] | ["apis", _, _, resource @ ..]) = parts.as_slice() else {
+        return false;
     };
     matches!(resource, [_] | ["namespaces", _, _])
         && !matches!(resource, ["namespaces", _, "status" | "finalize"])

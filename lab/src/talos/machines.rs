@@ -86,7 +86,7 @@ impl Machines {
             let power = power.unwrap_or_else(|| {
                 let mut life = JoinSet::new();
                 life.spawn(boot::life(rack, vmid));
-                Power { live: Live::new(), life }
+                Power::new(life)
             });
             fleet.machines.insert(vmid, Machine { hardware: vm, disk, power: Some(power) });
         });
@@ -146,10 +146,5 @@ impl Machines {
                 })
                 .collect()
         })
-    }
-
-    #[cfg(test)]
-    pub(super) fn rack(&self) -> &Arc<Rack> {
-        &self.0
     }
 }

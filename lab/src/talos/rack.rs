@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
     sync::{Arc, Mutex},
 };
 
@@ -54,7 +53,14 @@ pub(super) struct Machine {
 pub(super) struct Power {
     pub(super) live: Live,
     /// The machine's own activity; dropped with the power.
-    pub(super) life: JoinSet<()>,
+    _life: JoinSet<()>,
+}
+
+impl Power {
+    /// A machine that begins to boot.
+    pub(super) fn new(life: JoinSet<()>) -> Self {
+        Self { live: Live::new(), _life: life }
+    }
 }
 
 impl Machine {
@@ -119,13 +125,6 @@ impl Fleet {
         self.machines.iter().find_map(|(vmid, machine)| {
             let live = &machine.power.as_ref()?.live;
             (live.config.is_some() && live.is_called(target)).then_some((*vmid, live))
-        })
-    }
-
-    /// Who holds a shared address.
-    pub(super) fn holder(&self, vip: IpAddr) -> Option<u32> {
-        self.machines.iter().find_map(|(vmid, machine)| {
-            machine.power.as_ref()?.live.vips.contains(&vip).then_some(*vmid)
         })
     }
 }

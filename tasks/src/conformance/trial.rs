@@ -83,7 +83,8 @@ impl<'a> Trial<'a> {
     /// What is called meanwhile does not count.
     pub(super) async fn awake(&self, world: &Laboratory, limit: Duration) {
         let end = Instant::now() + limit;
-        while !matches!(self.probe().await, Ok(verdict) if fresh(&verdict).is_some() || is_satisfied(&verdict)) {
+        while !matches!(self.probe().await, Ok(verdict) if fresh(&verdict).is_some() || is_satisfied(&verdict))
+        {
             assert!(Instant::now() < end, "the prepared world does not wake up within {limit:?}");
             sleep(PAUSE).await;
         }

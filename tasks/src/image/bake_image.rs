@@ -121,6 +121,21 @@ pub(super) enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Door(#[from] DoorError),
+    /// The host could not download the image.
+    #[error("{host} could not download {url}")]
+    #[diagnostic(
+        code(image::download),
+        help("the factory builds on demand and may fail at first; check the host's way to it")
+    )]
+    Download {
+        /// The host.
+        host: String,
+        /// The image.
+        url: String,
+        /// How the host's task ended.
+        #[source]
+        source: TaskError,
+    },
     /// The id belongs to other extensions or kernel arguments.
     #[error(
         "the schematic {given} is not that of these extensions and kernel arguments ({computed})"
@@ -169,6 +184,7 @@ impl KindError for Error {
             Self::Factory(error) => error.retry(),
             Self::Task(error) => error.retry(),
             Self::Door(error) => error.retry(),
+            Self::Download { .. } => Retry::Backoff,
             Self::OtherSchematic { .. } | Self::CardName { .. } => Retry::Never,
         }
     }
@@ -295,12 +311,11 @@ impl Kind for BakeImage {
         let factory = Factory::new(&params.factory, &params.trust, params.call).await?;
         factory.tell(&image.schematic).await?;
         let client = params.door().enter(&params.token).await?;
-        let form = [
-            ("url", factory.image(&image.schematic.id(), &params.version)),
-            ("content", "import".to_owned()),
-            ("filename", image.name),
-        ];
-        let path = ["nodes", &params.node.host, "storage", &params.store, "download-url"];
+        let host = params.node.host.as_str();
+        let url = factory.image(&image.schematic.id(), &params.version);
+        let form =
+            [("url", url.clone()), ("content", "import".to_owned()), ("filename", image.name)];
+        let path = ["nodes", host, "storage", &params.store, "download-url"];
         let downloaded = match client.post(&path, &form).await {
             Ok(upid) => client.finish(&upid, DOWNLOAD).await,
             Err(error) => Err(error.into()),
@@ -308,6 +323,9 @@ impl Kind for BakeImage {
         match downloaded {
             // It is there already, perhaps by a call of ours whose reply was lost.
             Err(error) if error.says("refusing to override existing file") => Ok(()),
+            Err(source @ TaskError::Failed { .. }) => {
+                Err(Error::Download { host: host.to_owned(), url, source })
+            }
             other => Ok(other?),
         }
     }
@@ -363,6 +381,7 @@ mod tests {
     #[tokio::test]
     async fn conforms_to_the_contract() {
         use crate::conformance::{Case, conforms};
-        conforms(&Case::new(BakeImage), async |world| crate::image::planned::image(world).await).await;
+        let case = Case::new(BakeImage).made_by_others("factory:GET /image/");
+        conforms(&case, async |world| crate::image::planned::image(world).await).await;
     }
 }

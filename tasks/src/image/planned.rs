@@ -34,7 +34,8 @@ pub(super) async fn image(world: &Laboratory) -> Value {
     by_token(world, plan).await
 }
 
-/// An image in the import store.
-pub(crate) async fn baked(world: &Laboratory) -> Made {
-    world.make(BakeImage, &image(world).await).await
+/// An image in the import store, and the params that it was made with.
+pub(crate) async fn baked(world: &Laboratory) -> (Made, Value) {
+    let params = image(world).await;
+    (world.make(BakeImage, &params).await, params)
 }

@@ -130,6 +130,7 @@ mod tests {
     #[tokio::test]
     async fn conforms_to_the_contract() {
         use crate::conformance::{Case, conforms};
-        conforms(&Case::new(Schematic), async |world| crate::image::planned::schematic(world)).await;
+        conforms(&Case::new(Schematic), async |world| crate::image::planned::schematic(world))
+            .await;
     }
 }

@@ -373,6 +373,9 @@ mod tests {
     #[tokio::test]
     async fn conforms_to_the_contract() {
         use crate::conformance::{Case, conforms};
-        conforms(&Case::new(ProxmoxAccess), async |world| super::super::planned::access(world).await).await;
+        conforms(&Case::new(ProxmoxAccess), async |world| {
+            super::super::planned::access(world).await
+        })
+        .await;
     }
 }

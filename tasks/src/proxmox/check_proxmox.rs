@@ -80,6 +80,20 @@ pub(super) enum Error {
         /// Everything that is wrong.
         reasons: Vec<String>,
     },
+    /// All is as the plan needs it, but a host gets nothing from the factory.
+    #[error("{host} cannot download from {factory}: {reason}")]
+    #[diagnostic(
+        code(proxmox::no_download),
+        help("check the host's name server, gateway and `http_proxy`, and the factory itself")
+    )]
+    NoDownload {
+        /// The host.
+        host: String,
+        /// The factory.
+        factory: String,
+        /// What the host says.
+        reason: String,
+    },
 }
 
 impl From<ApiError> for Error {
@@ -92,6 +106,7 @@ impl KindError for Error {
     fn retry(&self) -> Retry {
         match self {
             Self::Admin(error) => error.retry(),
+            Self::NoDownload { .. } => Retry::Backoff,
             Self::Unfit { .. } => Retry::Human,
         }
     }
@@ -150,6 +165,9 @@ impl Kind for CheckProxmox {
         }
         if !reasons.is_empty() {
             return Err(Error::Unfit { reasons });
+        }
+        for host in &online {
+            params.check_download(&admin, host).await?;
         }
         let version = version.get("version").and_then(text).unwrap_or_default();
         let privileges = privileges.into_iter().map(str::to_owned).collect();
@@ -243,18 +261,21 @@ impl Params {
         if find(rows(&bridges), "iface", &self.bridge.name).is_none() {
             reasons.push(format!("{host} has no bridge {}", self.bridge.name));
         }
-        if let Some(factory) = &self.factory {
-            let url = format!("{}/healthz", factory.trim_end_matches('/'));
-            match admin.get(&["nodes", host, "query-url-metadata"], &[("url", url)]).await {
-                Ok(_) => {}
-                // The host answered: it is the host that gets no answer.
-                Err(ApiError::Refused { reason, .. }) => {
-                    reasons.push(format!("{host} cannot download from {factory} ({reason})"));
-                }
-                Err(error) => return Err(error),
-            }
-        }
         Ok(())
+    }
+
+    async fn check_download(&self, admin: &Client, host: &str) -> Result<(), Error> {
+        let Some(factory) = &self.factory else { return Ok(()) };
+        let url = format!("{}/healthz", factory.trim_end_matches('/'));
+        match admin.get(&["nodes", host, "query-url-metadata"], &[("url", url)]).await {
+            Ok(_) => Ok(()),
+            // The host answered: it is the host that gets no answer.
+            Err(ApiError::Refused { reason, .. }) => {
+                let (host, factory) = (host.to_owned(), factory.clone());
+                Err(Error::NoDownload { host, factory, reason })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Machines that exist have their disks already, so only missing room for all is no reason.

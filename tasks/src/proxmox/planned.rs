@@ -30,7 +30,7 @@ pub(crate) fn node(world: &Laboratory) -> Value {
     json!({
         "name": "worker0", "role": "worker", "address": world.address(2, 1),
         "cidr": format!("{}/16", world.address(2, 1)), "vmid": 2000, "host": HOST,
-        "machine": { "cores": 2, "memory": "2GiB", "disk": "10GiB", "cpu": "host" },
+        "machine": { "cores": 2, "memory": "2GiB", "disk": "64MiB", "cpu": "host" },
     })
 }
 
@@ -72,23 +72,21 @@ pub(crate) async fn by_token(world: &Laboratory, more: Value) -> Value {
 }
 
 pub(super) async fn vm(world: &Laboratory) -> Value {
-    let image = crate::image::planned::baked(world).await;
+    let (image, token) = crate::image::planned::baked(world).await;
     let plan = json!({
         "node": node(world), "image": image.output("volume"), "store": "local-zfs",
         "bridge": { "name": "vmbr4", "vlan": 4 }, "agent": true,
+        "token-id": token["token-id"], "token": token["token"],
     });
-    by_token(world, plan).await
+    with(world, plan)
 }
 
 pub(super) async fn started(world: &Laboratory) -> Value {
     let params = vm(world).await;
     let vm = world.make(CreateVm, &params).await;
-    let mut started = with(world, json!({}));
-    for name in ["token-id", "token"] {
-        started[name] = params[name].clone();
-    }
-    for name in ["host", "vmid", "uuid"] {
-        started[name] = vm.output(name);
-    }
-    started
+    let plan = json!({
+        "host": vm.output("host"), "vmid": vm.output("vmid"), "uuid": vm.output("uuid"),
+        "token-id": params["token-id"], "token": params["token"],
+    });
+    with(world, plan)
 }

@@ -393,6 +393,7 @@ mod tests {
     #[tokio::test]
     async fn conforms_to_the_contract() {
         use crate::conformance::{Case, conforms};
-        conforms(&Case::new(ProxmoxToken), async |world| super::super::planned::token(world).await).await;
+        conforms(&Case::new(ProxmoxToken), async |world| super::super::planned::token(world).await)
+            .await;
     }
 }

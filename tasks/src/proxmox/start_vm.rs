@@ -191,6 +191,7 @@ mod tests {
     #[tokio::test]
     async fn conforms_to_the_contract() {
         use crate::conformance::{Case, conforms};
-        conforms(&Case::new(StartVm), async |world| super::super::planned::started(world).await).await;
+        conforms(&Case::new(StartVm), async |world| super::super::planned::started(world).await)
+            .await;
     }
 }

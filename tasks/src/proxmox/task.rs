@@ -10,7 +10,7 @@ use super::client::{ApiError, Client};
 use super::lenient::text;
 
 /// The first pause between two looks at a task; each one is half as long again.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// How long a task that has just begun may be unknown.

@@ -73,7 +73,9 @@ impl Session<'_> {
                 Ended::Later
             }
             End::Failed { again: true, .. } | End::Interrupted | End::Lost => {
-                self.endings[instance.index()] = Some(Ending::Interrupted);
+                if self.selected.run.contains(&instance) {
+                    self.endings[instance.index()] = Some(Ending::Interrupted);
+                }
                 Ended::Later
             }
             End::Failed { failure, again: false, in_doubt } => {
@@ -90,7 +92,7 @@ impl Session<'_> {
     fn retry_later(&mut self, instance: Instance, attempt: Attempt, failure: Failure) {
         let policy = &self.workflow.task_of(instance).retry;
         let after = backoff::after_failure(policy, self.lent.seed, instance, attempt);
-        self.retries.insert((Instant::now() + after, instance), ());
+        self.retries.insert((Instant::now() + after, instance));
         self.reporter.progress(Progress::Retrying { instance, attempt, after, failure });
     }
 
@@ -122,7 +124,7 @@ impl Session<'_> {
         let failure =
             Failure::new("engine::panic", format!("the kind of `{name}` panicked"), Retry::Never)
                 .with_help("this is a bug; FLOW_LOG=debug shows where");
-        let in_doubt = self.applying.contains_key(&instance);
+        let in_doubt = self.applying.contains(&instance);
         let attempt = self.tries.get(&instance).map_or(Attempt(1), |tries| tries.last);
         let outcome = Outcome::Failed { failure: failure.clone(), attempt, in_doubt, took: 0 };
         let body = Body::Outcome(Box::new(outcome));
@@ -148,7 +150,7 @@ impl Session<'_> {
     /// Those whose effect was asked for, and that have no outcome.
     pub(super) fn undecided(&self) -> Vec<InstanceName> {
         self.applying
-            .keys()
+            .iter()
             .map(|instance| self.workflow.instance(*instance).name.clone())
             .collect()
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tracing::Instrument;
 
-use crate::attempt::{Assignment, attempt};
+use crate::attempt::{Assignment, Orders, attempt};
 use crate::event::{Body, Outcome};
 use crate::failure::Failure;
 use crate::id::{Attempt, Instance, Token};
@@ -16,7 +17,7 @@ use crate::runner::desk::Entry;
 use crate::runner::fingerprint::fingerprint;
 use crate::runner::{Ending, Options, Selected};
 use crate::scheduler::{Command, Ended, Event, Setup};
-use crate::workflow::{Unresolved, Workflow};
+use crate::workflow::{Resolved, Unresolved, Workflow};
 
 use super::{Session, Tries};
 
@@ -72,11 +73,22 @@ impl Session<'_> {
     }
 
     fn start(&mut self, instance: Instance) -> Result<(), Failure> {
-        let workflow = self.workflow;
-        let task = workflow.task_of(instance);
-        let resolved = workflow
+        let resolved = self
+            .workflow
             .resolve(instance, &self.board)
             .map_err(|unresolved| self.unresolved(instance, unresolved))?;
+        self.hand_out(instance, resolved, false);
+        Ok(())
+    }
+
+    /// Hands a try out; with `only_look`, one that asks the world for nothing.
+    pub(in crate::runner) fn hand_out(
+        &mut self,
+        instance: Instance,
+        resolved: Resolved,
+        only_look: bool,
+    ) {
+        let task = self.workflow.task_of(instance);
         for pointer in &resolved.secret {
             if let Some(value) = resolved.params.pointer(pointer) {
                 self.lent.redactor.learn(value);
@@ -96,6 +108,8 @@ impl Session<'_> {
         });
         tries.last.0 += 1;
         tries.made += 1;
+        let name = &self.workflow.instance(instance).name;
+        let span = tracing::debug_span!("attempt", instance = %name, attempt = tries.last.0);
         let assignment = Assignment {
             instance,
             attempt: tries.last,
@@ -104,13 +118,16 @@ impl Session<'_> {
             resolved,
             fingerprint,
             token,
-            force: self.selected.force.contains(&instance),
-            redo: self.selected.redo.contains(&instance),
+            orders: Orders {
+                force: self.selected.force.contains(&instance),
+                redo: self.selected.redo.contains(&instance),
+                only_look,
+            },
             meant: tries.meant,
         };
-        let handle = self.attempts.spawn(attempt(Arc::clone(&self.lent), assignment));
+        let try_ = attempt(Arc::clone(&self.lent), assignment).instrument(span);
+        let handle = self.attempts.spawn(try_);
         self.running.insert(handle.id(), instance);
-        Ok(())
     }
 
     /// The generations of what the instance lives in.

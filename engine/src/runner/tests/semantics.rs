@@ -28,17 +28,17 @@ async fn run(stage: &Stage, sketches: Vec<Sketch>) -> Summary {
 }
 
 fn done(summary: &Summary, index: usize) -> Done {
-    match &summary.endings[index] {
-        Ending::Succeeded { done, .. } => *done,
-        other => panic!("{other:?}"),
-    }
+    let Ending::Succeeded { done, .. } = &summary.endings[index] else {
+        panic!("{:?}", summary.endings[index])
+    };
+    *done
 }
 
 fn failure(summary: &Summary, index: usize) -> &Failure {
-    match &summary.endings[index] {
-        Ending::Failed { failure, .. } => failure,
-        other => panic!("{other:?}"),
-    }
+    let Ending::Failed { failure, .. } = &summary.endings[index] else {
+        panic!("{:?}", summary.endings[index])
+    };
+    failure
 }
 
 fn refusal(retry: Retry) -> Reaction {
@@ -210,7 +210,7 @@ async fn an_action_runs_again_when_its_inputs_change_or_it_is_stale() {
     assert_eq!(done(&run(&stage, vec![action.clone()]).await, 0), Done::Unverified);
     action.with = json!("other");
     assert_eq!(done(&run(&stage, vec![action.clone()]).await, 0), Done::Ran);
-    action.fresh = Some(Duration::from_secs(60));
+    action.fresh = Some(Duration::from_mins(1));
     let workflow = workflow(vec![action], &[]);
     let mut later = options(&stage.store, 3);
     let now = later.clock.now();
@@ -502,4 +502,79 @@ async fn force_applies_what_is_satisfied_and_spares_a_once() {
     let run = prepared(&stage, &workflow, redo);
     let summary = run.execute(&mut Ears::default(), stop).await.unwrap();
     assert_eq!((done(&summary, 0), done(&summary, 1)), (Done::UpToDate, Done::Recreated));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_open_outside_of_the_selection_is_looked_at_and_never_applied() {
+    let stage = Stage::default();
+    let hung = || Failure::new("world::hung-up", "hung up", Retry::Never);
+    stage.world.on_apply("took", [Reaction::LoseReply]);
+    stage.world.on_apply("lost", [Reaction::Refuse(hung())]);
+    let mut took = sketch(&stage, "took", Effect::Converge, &[]);
+    took.retry.attempts = 1;
+    let sketches = vec![
+        took,
+        sketch(&stage, "lost", Effect::Once, &[]),
+        sketch(&stage, "u", Effect::Once, &[]),
+    ];
+    let workflow = workflow(sketches, &[]);
+    let selected = |run: &[u32]| Selected {
+        run: run.iter().copied().map(Instance).collect(),
+        ..Selected::default()
+    };
+    let (_keep, stop) = watch::channel(Stop::No);
+    let first = prepared(&stage, &workflow, selected(&[0, 1]));
+    first.execute(&mut Ears::default(), stop.clone()).await.unwrap();
+    assert!(open(&stage, &workflow, 0) && open(&stage, &workflow, 1));
+
+    let second = prepared(&stage, &workflow, selected(&[2]));
+    let summary = second.execute(&mut Ears::default(), stop).await.unwrap();
+    assert_eq!(done(&summary, 0), Done::Recovered);
+    assert_eq!(summary.endings[1], Ending::LeftOut);
+    assert_eq!(summary.ended, RunEnded::Complete);
+    assert!(!open(&stage, &workflow, 0) && open(&stage, &workflow, 1));
+    assert_eq!((stage.world.times("took"), stage.world.times("lost")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn force_is_not_forgotten_by_a_retry() {
+    let stage = Stage::default();
+    let workflow = workflow(vec![one(&stage, Effect::Converge)], &[]);
+    execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+    stage.world.on_apply("t", [refusal(Retry::Backoff)]);
+    let force = Selected { force: BTreeSet::from([Instance(0)]), ..Selected::all(&workflow) };
+    let (_keep, stop) = watch::channel(Stop::No);
+    let run = prepared(&stage, &workflow, force);
+    let summary = run.execute(&mut Ears::default(), stop).await.unwrap();
+    assert_eq!(done(&summary, 0), Done::Updated);
+    assert_eq!(stage.world.times("t"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_carry_no_mark_is_ours_if_an_intent_came_first() {
+    let stage = Stage::default();
+    let mut task = one(&stage, Effect::Converge);
+    task.kind.marks = false;
+    let workflow = workflow(vec![task], &[]);
+    // Killed between the effect and its reply: an append, an effect.
+    let summary = stage.live_through(&workflow, &[4], |_| {}).await.unwrap();
+    assert_eq!((stage.world.times("t"), done(&summary, 0)), (1, Done::Recovered));
+    let ledger = stage.store.ledger(&workflow.names());
+    let row = ledger.row(&workflow.instances[0].name).unwrap();
+    assert_eq!(row.success.as_ref().unwrap().origin, Origin::Made);
+    assert_eq!(row.generation.0, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_outcome_of_an_apply_waits_for_nobody() {
+    let stage = Stage::default();
+    let mut slow = sketch(&stage, "slow", Effect::Converge, &[]);
+    slow.kind.takes = Duration::from_secs(5);
+    let workflow = workflow(vec![one(&stage, Effect::Converge), slow], &[]);
+    let ended = |body: &Body| matches!(body, Body::Outcome(_));
+    tokio::select! {
+        _ = execute(&workflow, &stage.store, options(&stage.store, 1)) => panic!("too early"),
+        () = tokio::time::sleep(Duration::from_millis(100)) => {}
+    }
+    assert!(stage.store.has(Instance(0), ended));
 }

@@ -88,7 +88,7 @@ pub(super) fn deploy(turn: &mut Turn<'_, '_>, version: &str, values: &Value, rev
             && text(&old, "/metadata/labels/name") == "cilium"
         {
             turn.change("core/secrets", &old, |s| {
-                s["metadata"]["labels"]["status"] = json!("superseded")
+                s["metadata"]["labels"]["status"] = json!("superseded");
             });
         }
     }
@@ -165,7 +165,9 @@ fn word(value: &Value, default: &str) -> Value {
     match value {
         Value::Null => json!(default),
         Value::String(text) => json!(text),
-        other => json!(other.to_string()),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            json!(value.to_string())
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What Cilium's operator and agents do while they run: CRDs, CiliumNodes, node conditions.
+//! What Cilium's operator and agents do while they run: CRDs, `CiliumNode`s, node conditions.
 
 use serde_json::{Value, json};
 
@@ -58,7 +58,9 @@ pub(in crate::kubernetes) fn run(turn: &mut Turn<'_, '_>) {
     if KINDS.iter().any(|k| turn.tx.get(CRDS, "", &format!("{}.cilium.io", k.0)).is_none())
         && turn.waited("cilium/crds", 2.0)
     {
-        KINDS.iter().for_each(|kind| register(turn, *kind));
+        for kind in KINDS {
+            register(turn, *kind);
+        }
     }
     let established =
         turn.tx.get(CRDS, "", "ciliumnodes.cilium.io").is_some_and(|c| is_true(&c, "Established"));

@@ -31,7 +31,7 @@ pub(super) fn end(turn: &mut Turn<'_, '_>, pod: &Value) -> Result<String, String
     Ok(String::new())
 }
 
-/// A look at the API through its ClusterIP by name: needs CoreDNS.
+/// A look at the API through its cluster address by name: needs a name server.
 fn reach_api(turn: &Turn<'_, '_>, pod: &Value) -> Result<String, String> {
     let dns = turn.tx.get("apps/deployments", "kube-system", "coredns");
     if dns.as_deref().is_some_and(|d| is_true(d, "Available")) {

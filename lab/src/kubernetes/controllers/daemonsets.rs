@@ -1,4 +1,4 @@
-//! DaemonSets: one pod on every node that they tolerate and want.
+//! `DaemonSet`s: one pod on every node that they tolerate and want.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ pub(super) fn run(turn: &mut Turn<'_, '_>) {
     }
 }
 
-/// The set's pod as the scheduler would see it: DaemonSets tolerate nodes that are not ready.
+/// The set's pod as the scheduler would see it: such pods tolerate nodes that are not ready.
 fn shape(set: &Value) -> Value {
     let mut pod = json!({ "spec": set["spec"]["template"]["spec"] });
     let tolerations =

@@ -1,4 +1,4 @@
-//! Deployments: a ReplicaSet for each template, the newest scaled up and the others down.
+//! Deployments: a `ReplicaSet` for each template, the newest scaled up and the others down.
 
 use serde_json::{Value, json};
 

@@ -40,7 +40,7 @@ fn one(turn: &mut Turn<'_, '_>, job: &Value) {
     let spent = tries > limit;
     if succeeded < wanted && !spent {
         let parallel = usize::try_from(number(job, "/spec/parallelism")).unwrap_or(1);
-        let pause = if failed == 0 { 0.0 } else { f64::from(10 * (1 << failed.min(6) as u32)) };
+        let pause = if failed == 0 { 0.0 } else { 10.0 * f64::from(1_u32 << failed.min(6)) };
         let missing = parallel.min(wanted - succeeded).saturating_sub(active);
         if missing > 0 && turn.waited(&format!("job/{}/{failed}", name(job)), pause) {
             for _ in 0..missing {

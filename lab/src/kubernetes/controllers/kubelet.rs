@@ -70,7 +70,7 @@ fn step(turn: &mut Turn<'_, '_>, pod: &Value, facts: &NodeFacts) {
             match refused {
                 Some(why) => {
                     turn.change("core/pods", pod, |p| {
-                        pods::set_waiting(p, ("ImagePullBackOff", &why))
+                        pods::set_waiting(p, ("ImagePullBackOff", &why));
                     });
                 }
                 None => start(turn, pod, facts),

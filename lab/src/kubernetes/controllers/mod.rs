@@ -107,28 +107,30 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
     loop {
         changes.mark_unchanged();
         let kubelets = cluster.kubelets();
-        let done = cluster.write(false, |tx| {
-            turn(
+        let stored = cluster.write(false, |tx| {
+            look(
                 &mut Turn { tx, timers: &mut timers, kubelets: &kubelets, cluster: &cluster },
                 &mut flux,
             );
             Ok::<_, Refusal>(())
         });
         let mut next = timers.next();
-        if let Err(refusal) = done {
+        if let Err(refusal) = stored {
             tracing::error!("a turn of the controllers cannot be stored: {}", refusal.message());
             next = Some(Instant::now() + Duration::from_secs(1));
         }
-        let due = next.unwrap_or_else(|| Instant::now() + Duration::from_mins(1));
+        // Clients come first, however much there is to do.
+        tokio::task::yield_now().await;
+        let wake = next.unwrap_or_else(|| Instant::now() + Duration::from_mins(1));
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            news = changes.changed() => if news.is_err() { return },
             () = cluster.nudged() => {}
-            () = tokio::time::sleep_until(due) => {}
+            () = tokio::time::sleep_until(wake) => {}
         }
     }
 }
 
-fn turn(turn: &mut Turn<'_, '_>, flux: &mut Flux) {
+fn look(turn: &mut Turn<'_, '_>, flux: &mut Flux) {
     turn.timers.begin();
     for _ in 0..ROUNDS {
         let before = turn.tx.revision();

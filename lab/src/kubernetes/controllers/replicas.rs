@@ -1,4 +1,4 @@
-//! ReplicaSets: as many pods as wanted.
+//! `ReplicaSet`s: as many pods as wanted.
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -16,7 +16,7 @@ pub(super) fn template_hash(owner: &Value) -> String {
     digest.iter().take(10).map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect()
 }
 
-/// Looks at every ReplicaSet.
+/// Looks at every `ReplicaSet`.
 pub(super) fn run(turn: &mut Turn<'_, '_>) {
     for set in turn.tx.list("apps/replicasets") {
         if pods::is_leaving(&set) {

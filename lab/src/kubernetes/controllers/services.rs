@@ -1,4 +1,4 @@
-//! Services: EndpointSlices of the pods they select.
+//! Services: `EndpointSlice`s of the pods they select.
 
 use serde_json::{Value, json};
 

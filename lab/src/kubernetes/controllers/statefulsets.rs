@@ -1,4 +1,4 @@
-//! StatefulSets: pods with numbers, one after the other.
+//! `StatefulSet`s: pods with numbers, one after the other.
 
 use serde_json::{Value, json};
 

@@ -15,16 +15,18 @@ pub(crate) struct Timers {
     clock: Clock,
     due: BTreeMap<String, Instant>,
     asked: BTreeSet<String>,
+    refused: BTreeSet<String>,
 }
 
 impl Timers {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, due: BTreeMap::new(), asked: BTreeSet::new() }
+        Self { clock, due: BTreeMap::new(), asked: BTreeSet::new(), refused: BTreeSet::new() }
     }
 
     /// A turn begins.
     pub(super) fn begin(&mut self) {
         self.asked.clear();
+        self.refused.clear();
     }
 
     /// A turn ends: what nobody asked for in it is no longer waited for.
@@ -39,24 +41,18 @@ impl Timers {
     pub(super) fn waited(&mut self, key: &str, world: Duration) -> bool {
         self.asked.insert(key.to_owned());
         let now = Instant::now();
-        match self.due.get(key) {
-            Some(due) => *due <= now,
-            None => {
-                self.due.insert(key.to_owned(), now + self.clock.scaled(world));
-                world.is_zero()
-            }
+        let due = *self.due.entry(key.to_owned()).or_insert_with(|| now + self.clock.scaled(world));
+        if due <= now {
+            self.refused.remove(key);
+        } else {
+            self.refused.insert(key.to_owned());
         }
+        due <= now
     }
 
-    /// Begins a wait anew.
-    pub(crate) fn restart(&mut self, key: &str) {
-        self.due.remove(key);
-    }
-
-    /// When the next timer is due that is not yet.
+    /// When the first of those is due that were told to wait in this turn; it may have passed since.
     pub(super) fn next(&self) -> Option<Instant> {
-        let now = Instant::now();
-        self.due.values().filter(|due| **due > now).min().copied()
+        self.refused.iter().filter_map(|key| self.due.get(key)).min().copied()
     }
 }
 
@@ -81,5 +77,19 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         timers.begin();
         assert!(timers.waited("a", ten));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_becomes_due_during_a_turn_is_not_forgotten() {
+        let mut timers = Timers::new(Clock::new(1.0));
+        timers.begin();
+        assert!(!timers.waited("a", Duration::from_secs(1)));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        timers.end();
+        assert!(timers.next().is_some_and(|due| due <= Instant::now()));
+        timers.begin();
+        assert!(timers.waited("a", Duration::from_secs(1)));
+        timers.end();
+        assert_eq!(timers.next(), None);
     }
 }

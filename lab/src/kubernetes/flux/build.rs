@@ -118,7 +118,7 @@ fn plain(tree: &Tree, path: &str) -> Result<Vec<Value>, String> {
         if own {
             objects.extend(folder(tree, parent)?);
             built.push(parent.to_owned());
-        } else if named.ends_with(".yaml") || named.ends_with(".yml") {
+        } else if matches!(named.rsplit_once('.'), Some((_, "yaml" | "yml"))) {
             objects.extend(manifest(tree, file)?);
         }
     }

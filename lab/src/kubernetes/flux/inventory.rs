@@ -192,11 +192,11 @@ pub(super) fn prune(turn: &mut Turn<'_, '_>, owner: &Value, kept: &[Value]) -> V
         }
         let Some(object) = entry_object(&entry) else { continue };
         let Some((kind, Some(held))) = find(turn, &object) else { continue };
-        let owned = label(&held, &format!("{GROUP}/name")) == Some(name(owner))
+        let is_ours = label(&held, &format!("{GROUP}/name")) == Some(name(owner))
             && label(&held, &format!("{GROUP}/namespace")) == Some(namespace(owner));
         let disabled =
             annotation(&held, &format!("{GROUP}/prune")).eq_ignore_ascii_case("disabled");
-        if owned && !disabled {
+        if is_ours && !disabled {
             turn.delete(&kind.resource(), &held);
             gone.push(spelled(&held));
         }

@@ -183,7 +183,7 @@ fn step(
         }
         let entries = inventory::entries(objects);
         turn.change(KUSTOMIZATIONS, kustomization, |k| {
-            set_status(k, "inventory", json!({ "entries": entries }))
+            set_status(k, "inventory", json!({ "entries": entries }));
         });
     }
     let objects = objects.clone();

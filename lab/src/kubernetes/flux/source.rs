@@ -1,4 +1,4 @@
-//! source-controller: GitRepositories.
+//! source-controller: `GitRepository` objects.
 
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
     world::locked,
 };
 
-/// The resource of GitRepositories.
+/// The resource of `GitRepository` objects.
 pub(super) const GIT: &str = "source.toolkit.fluxcd.io/gitrepositories";
 /// How long a clone takes in the world, besides the request itself.
 const CLONE: Duration = Duration::from_secs(3);
@@ -131,11 +131,11 @@ fn begin(turn: &Turn<'_, '_>, flux: &Flux, repository: &Value, id: String) {
     let world = turn.cluster.world().clone();
     world.clone().spawn(async move {
         world.clock().sleep(CLONE).await;
-        let fetched = match planned {
+        let result = match planned {
             Ok(fetch) => remote_head(&world, &fetch).await,
             Err(trouble) => Err(trouble),
         };
-        locked(&fetches.0).insert(id, fetched);
+        locked(&fetches.0).insert(id, result);
         cluster.nudge();
     });
 }
@@ -198,6 +198,15 @@ fn transport(error: &reqwest::Error) -> String {
     last
 }
 
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 fn finish(turn: &mut Turn<'_, '_>, repository: &Value, fetched: Result<String, Trouble>) {
     let (branch, space, named) =
         (text(repository, "/spec/ref/branch").to_owned(), namespace(repository), name(repository));
@@ -207,8 +216,7 @@ fn finish(turn: &mut Turn<'_, '_>, repository: &Value, fetched: Result<String, T
             let revision = format!("{branch}@sha1:{commit}");
             let message = format!("stored artifact for revision '{revision}'");
             let path = format!("gitrepository/{space}/{named}/{commit}.tar.gz");
-            let digest = Sha256::digest(commit.as_bytes());
-            let digest: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+            let digest = hex(&Sha256::digest(commit.as_bytes()));
             let new = text(repository, "/status/artifact/revision") != revision;
             let changed = turn.change(GIT, repository, |r| {
                 if new {

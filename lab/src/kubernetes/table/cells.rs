@@ -8,138 +8,69 @@ use crate::kubernetes::{
     registry::ResourceType,
 };
 
-const NAME: Column = ("Name", "string", 0);
-const AGE: Column = ("Age", "string", 0);
-const WORKLOAD_TAIL: [Column; 3] =
-    [("Containers", "string", 1), ("Images", "string", 1), ("Selector", "string", 1)];
+/// The columns of the built-in types, by group and plural: `NAME[:TYPE][*]`, `*` for `-o wide` only.
+const COLUMNS: &[(&str, &str, &str)] = &[
+    (
+        "",
+        "nodes",
+        "Name,Status,Roles,Age,Version,Internal-IP*,External-IP*,OS-Image*,Kernel-Version*,\
+                   Container-Runtime*",
+    ),
+    ("", "pods", "Name,Ready,Status,Restarts,Age,IP*,Node*,Nominated Node*,Readiness Gates*"),
+    ("", "namespaces", "Name,Status,Age"),
+    ("", "secrets", "Name,Type,Data,Age"),
+    ("", "configmaps", "Name,Data,Age"),
+    ("", "services", "Name,Type,Cluster-IP,External-IP,Port(s),Age,Selector*"),
+    ("", "endpoints", "Name,Endpoints,Age"),
+    (
+        "",
+        "events",
+        "Last Seen,Type,Reason,Object,Subobject*,Source*,Message,First Seen*,Count*,Name*",
+    ),
+    ("apps", "deployments", "Name,Ready,Up-to-date,Available,Age,Containers*,Images*,Selector*"),
+    (
+        "apps",
+        "daemonsets",
+        "Name,Desired:integer,Current:integer,Ready:integer,Up-to-date:integer,\
+                            Available:integer,Node Selector,Age,Containers*,Images*,Selector*",
+    ),
+    (
+        "apps",
+        "replicasets",
+        "Name,Desired:integer,Current:integer,Ready:integer,Age,Containers*,Images*,\
+                             Selector*",
+    ),
+    ("apps", "statefulsets", "Name,Ready,Age,Containers*,Images*"),
+    ("batch", "jobs", "Name,Status,Completions,Duration,Age,Containers*,Images*,Selector*"),
+    (
+        "apiextensions.k8s.io",
+        "customresourcedefinitions",
+        "Name,Scope,Versions,Created At:date,Group*,\
+                                                           Kind*,ShortNames*,Established:boolean*",
+    ),
+    ("rbac.authorization.k8s.io", "clusterroles", "Name,Created At:date"),
+    ("rbac.authorization.k8s.io", "roles", "Name,Created At:date"),
+    ("rbac.authorization.k8s.io", "clusterrolebindings", "Name,Role,Age"),
+    ("rbac.authorization.k8s.io", "rolebindings", "Name,Role,Age"),
+    ("coordination.k8s.io", "leases", "Name,Holder,Age"),
+    ("discovery.k8s.io", "endpointslices", "Name,AddressType,Ports,Endpoints,Age"),
+];
 
 /// The columns of a built-in type.
 pub(super) fn columns(kind: &ResourceType) -> Vec<Column> {
-    let all: &[Column] = match (kind.group.as_str(), kind.plural.as_str()) {
-        ("", "nodes") => &[
-            NAME,
-            ("Status", "string", 0),
-            ("Roles", "string", 0),
-            AGE,
-            ("Version", "string", 0),
-            ("Internal-IP", "string", 1),
-            ("External-IP", "string", 1),
-            ("OS-Image", "string", 1),
-            ("Kernel-Version", "string", 1),
-            ("Container-Runtime", "string", 1),
-        ],
-        ("", "pods") => &[
-            NAME,
-            ("Ready", "string", 0),
-            ("Status", "string", 0),
-            ("Restarts", "string", 0),
-            AGE,
-            ("IP", "string", 1),
-            ("Node", "string", 1),
-            ("Nominated Node", "string", 1),
-            ("Readiness Gates", "string", 1),
-        ],
-        ("", "namespaces") => &[NAME, ("Status", "string", 0), AGE],
-        ("", "secrets") => &[NAME, ("Type", "string", 0), ("Data", "string", 0), AGE],
-        ("", "configmaps") => &[NAME, ("Data", "string", 0), AGE],
-        ("", "services") => &[
-            NAME,
-            ("Type", "string", 0),
-            ("Cluster-IP", "string", 0),
-            ("External-IP", "string", 0),
-            ("Port(s)", "string", 0),
-            AGE,
-            ("Selector", "string", 1),
-        ],
-        ("", "endpoints") => &[NAME, ("Endpoints", "string", 0), AGE],
-        ("", "events") => &[
-            ("Last Seen", "string", 0),
-            ("Type", "string", 0),
-            ("Reason", "string", 0),
-            ("Object", "string", 0),
-            ("Subobject", "string", 1),
-            ("Source", "string", 1),
-            ("Message", "string", 0),
-            ("First Seen", "string", 1),
-            ("Count", "string", 1),
-            ("Name", "string", 1),
-        ],
-        ("apps", "deployments") => {
-            return [
-                &[
-                    NAME,
-                    ("Ready", "string", 0),
-                    ("Up-to-date", "string", 0),
-                    ("Available", "string", 0),
-                    AGE,
-                ][..],
-                &WORKLOAD_TAIL[..],
-            ]
-            .concat();
-        }
-        ("apps", "daemonsets") => {
-            return [
-                &[
-                    NAME,
-                    ("Desired", "integer", 0),
-                    ("Current", "integer", 0),
-                    ("Ready", "integer", 0),
-                    ("Up-to-date", "integer", 0),
-                    ("Available", "integer", 0),
-                    ("Node Selector", "string", 0),
-                    AGE,
-                ][..],
-                &WORKLOAD_TAIL[..],
-            ]
-            .concat();
-        }
-        ("apps", "replicasets") => {
-            return [
-                &[
-                    NAME,
-                    ("Desired", "integer", 0),
-                    ("Current", "integer", 0),
-                    ("Ready", "integer", 0),
-                    AGE,
-                ][..],
-                &WORKLOAD_TAIL[..],
-            ]
-            .concat();
-        }
-        ("apps", "statefulsets") => {
-            return [&[NAME, ("Ready", "string", 0), AGE][..], &WORKLOAD_TAIL[..2]].concat();
-        }
-        ("batch", "jobs") => {
-            return [
-                &[
-                    NAME,
-                    ("Status", "string", 0),
-                    ("Completions", "string", 0),
-                    ("Duration", "string", 0),
-                    AGE,
-                ][..],
-                &WORKLOAD_TAIL[..],
-            ]
-            .concat();
-        }
-        ("apiextensions.k8s.io", _) => &[
-            NAME,
-            ("Scope", "string", 0),
-            ("Versions", "string", 0),
-            ("Created At", "date", 0),
-            ("Group", "string", 1),
-            ("Kind", "string", 1),
-            ("ShortNames", "string", 1),
-            ("Established", "boolean", 1),
-        ],
-        ("rbac.authorization.k8s.io", "clusterroles" | "roles") => {
-            &[NAME, ("Created At", "date", 0)]
-        }
-        ("rbac.authorization.k8s.io", _) => &[NAME, ("Role", "string", 0), AGE],
-        ("coordination.k8s.io", _) => &[NAME, ("Holder", "string", 0), AGE],
-        _ => &[NAME, AGE],
-    };
-    all.to_vec()
+    let found =
+        COLUMNS.iter().find(|(group, plural, _)| *group == kind.group && *plural == kind.plural);
+    let all = found.map_or("Name,Age", |(_, _, columns)| *columns);
+    all.split(',')
+        .map(|column| {
+            let (column, priority) = match column.strip_suffix('*') {
+                Some(bare) => (bare, 1),
+                None => (column, 0),
+            };
+            let (name, of) = column.split_once(':').unwrap_or((column, "string"));
+            (name, of, priority)
+        })
+        .collect()
 }
 
 /// The cells of an object of a built-in type.
@@ -192,6 +123,7 @@ pub(super) fn cells(kind: &ResourceType, object: &Value) -> Vec<Value> {
                 format!("{}/{}", text(object, "/roleRef/kind"), text(object, "/roleRef/name"));
             vec![named, json!(role), age]
         }
+        ("discovery.k8s.io", _) => slice(object, age),
         ("coordination.k8s.io", _) => vec![named, json!(text(object, "/spec/holderIdentity")), age],
         _ => vec![named, age],
     }
@@ -394,6 +326,25 @@ fn endpoints(object: &Value) -> String {
         }
     }
     if all.is_empty() { "<none>".to_owned() } else { all.join(",") }
+}
+
+fn slice(object: &Value, age: Value) -> Vec<Value> {
+    let or_unset =
+        |all: Vec<String>| json!(if all.is_empty() { "<unset>".to_owned() } else { all.join(",") });
+    let ports = list(object, "/ports").iter().map(|p| number(p, "/port").to_string()).collect();
+    let addresses = list(object, "/endpoints")
+        .iter()
+        .flat_map(|e| list(e, "/addresses"))
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    vec![
+        json!(name(object)),
+        json!(text(object, "/addressType")),
+        or_unset(ports),
+        or_unset(addresses),
+        age,
+    ]
 }
 
 fn event(object: &Value) -> Vec<Value> {

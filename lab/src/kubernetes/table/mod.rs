@@ -113,7 +113,7 @@ pub(crate) fn partial(object: &Value) -> Value {
 }
 
 /// A table around rows.
-pub(crate) fn table(version: &str, revision: &str, columns: Value, rows: Vec<Value>) -> Value {
+pub(crate) fn table(version: &str, revision: &str, columns: &Value, rows: &[Value]) -> Value {
     json!({
         "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": { "resourceVersion": revision },
         "columnDefinitions": columns, "rows": rows,

@@ -1,3 +1,6 @@
-//! The API over TLS.
+//! The API over TLS, and clusters that come up.
 
+mod bring_up;
+mod refusals;
 mod support;
+mod writes;

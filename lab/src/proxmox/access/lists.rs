@@ -12,7 +12,7 @@ use super::{
         reply::{Answer, Refused, Reply},
         route::{Request, Route},
     },
-    Access, Caller, ROOT,
+    Access, Caller,
     login::to_numbers,
 };
 
@@ -105,6 +105,7 @@ fn update(host: &Proxmox, request: &Request) -> Answer {
                 return Err(Refused::Died(format!("role '{role}' does not exist")));
             }
             check_names(access, &kinds)?;
+            check_gift(access, request, (given, &role))?;
             let entries = access.acl.entry(path.clone()).or_default();
             let all = [&mut entries.users, &mut entries.groups, &mut entries.tokens];
             for (entries, names) in all.into_iter().zip(&kinds) {
@@ -123,6 +124,23 @@ fn update(host: &Proxmox, request: &Request) -> Answer {
         Ok(())
     })?;
     Ok(Reply::null())
+}
+
+/// Who may not change lists gives away no more than it has.
+fn check_gift(
+    access: &Access,
+    request: &Request,
+    (path, role): (&str, &str),
+) -> Result<(), Refused> {
+    let own = access.privileges(&request.caller, path);
+    if own.contains_key("Permissions.Modify") {
+        return Ok(());
+    }
+    let wanted = access.role(role).unwrap_or_default();
+    match wanted.iter().find(|privilege| !own.contains_key(*privilege)) {
+        Some(privilege) => Err(Refused::permission(path, privilege)),
+        None => Ok(()),
+    }
 }
 
 fn check_names(access: &Access, [users, _, tokens]: &[Vec<String>; 3]) -> Result<(), Refused> {
@@ -148,7 +166,7 @@ fn permissions(host: &Proxmox, request: &Request) -> Answer {
             let own_token = id.split_once('!').is_some_and(|(user, _)| {
                 user == request.caller.user && request.caller.token.is_none()
             });
-            if !own_token && !(id == request.caller.user && id == ROOT) {
+            if !own_token {
                 access.need(&request.caller, "/access", "Sys.Audit")?;
             }
             let (user, token) = id.split_once('!').map_or((id, None), |(u, t)| (u, Some(t)));

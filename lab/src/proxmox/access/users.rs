@@ -136,11 +136,10 @@ pub(super) fn missing(id: &str) -> Refused {
 
 fn create(host: &Proxmox, request: &Request) -> Answer {
     let id = request.params.get("userid").unwrap_or_default();
-    if let Some(password) = request.params.get("password") {
-        if password.chars().count() < 8 {
-            let text = "value must be at least 8 characters long";
-            return Err(Refused::parameter("password", text));
-        }
+    let password = request.params.get("password");
+    if password.is_some_and(|password| password.chars().count() < 8) {
+        let text = "value must be at least 8 characters long";
+        return Err(Refused::parameter("password", text));
     }
     let realm = id.rsplit('@').next().unwrap_or_default();
     if !matches!(realm, "pam" | "pve") {

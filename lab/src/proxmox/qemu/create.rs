@@ -87,7 +87,7 @@ pub(super) async fn create(host: Proxmox, request: Request) -> Answer {
             drop(flock);
             made?;
             if start {
-                super::power::switch_on(&task_host, vmid, &log, true).await?;
+                super::power::switch_on(&task_host, vmid, &log).await?;
             }
             Ok(())
         },
@@ -123,7 +123,7 @@ async fn make(
     let mut undo = Undo { host, vmid, volumes: Vec::new() };
     let made = build(host, vmid, wanted, (log, &mut undo.volumes)).await;
     match made {
-        Ok(vm) => host.save(vmid, vm, Changes::new()).map_err(|refused| refused.text()),
+        Ok(vm) => host.save(vmid, vm, Changes::new()).map_err(Refused::into_text),
         Err(text) => {
             undo.undo();
             Err(format!("unable to create VM {vmid} - {text}"))

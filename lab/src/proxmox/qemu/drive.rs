@@ -93,7 +93,7 @@ impl Drive {
             Some((store.to_owned(), size))
         });
         let source = match (allocated, import) {
-            (Some((store, size)), Some(from)) if size == 0.0 => Source::Import { store, from },
+            (Some((store, 0.0)), Some(from)) => Source::Import { store, from },
             (Some(_) | None, Some(from)) => {
                 return Err(format!(
                     "'import-from' requires special syntax - use <storage ID>:0,import-from={from}"

@@ -16,6 +16,7 @@ use super::{
         storage::{Plugin, Store},
         task::Log,
     },
+    LOCK_WAIT,
     drive::{Drive, Source},
 };
 
@@ -23,6 +24,8 @@ use super::{
 const ALLOCATE: Duration = Duration::from_millis(500);
 /// How long it takes to copy an image to a volume.
 const IMPORT: Duration = Duration::from_secs(28);
+/// No VM has more volumes in a store.
+const DEVICES: u32 = 1000;
 /// The size of a volume for EFI variables or a TPM's state.
 const SMALL: u64 = 1 << 20;
 const TPM: u64 = 4 << 20;
@@ -90,11 +93,17 @@ impl Proxmox {
     ) -> Result<(String, PathBuf), String> {
         let store = self.store(store).map_err(text)?;
         takes_disks(&store)?;
-        let _held = self.storage_lock().lock_owned().await;
+        let longest = self.world().clock().scaled(LOCK_WAIT);
+        let lock = self.storage_lock();
+        let Ok(_held) = tokio::time::timeout(longest, lock.lock()).await else {
+            let file = format!("/var/lock/pve-manager/pve-storage-{}", store.name);
+            return Err(format!("can't lock file '{file}' - got timeout"));
+        };
         log.takes(ALLOCATE).await?;
         let taken = store.volumes().map_err(|error| error.to_string())?;
         let id = |number: u32| format!("{}:vm-{vmid}-disk-{number}", store.name);
-        let number = (0..).find(|number| taken.iter().all(|volume| volume.id != id(*number)));
+        let number =
+            (0..DEVICES).find(|number| taken.iter().all(|volume| volume.id != id(*number)));
         let number = number.ok_or("no free volume name")?;
         let name = format!("vm-{vmid}-disk-{number}");
         store.need_room(size, &name)?;
@@ -120,7 +129,7 @@ impl Proxmox {
         let volume = self.volume(from).map_err(text)?;
         let volume = volume.ok_or_else(|| format!("volume '{from}' does not exist"))?;
         let mut file = File::open(&volume.path).map_err(|error| error.to_string())?;
-        if !from.ends_with(".qcow2") {
+        if !qcow2::is_named(from) {
             return Ok(Content::Raw(file, volume.size));
         }
         let header = qcow2::Header::read(&mut file).map_err(|refused| refused.to_string())?;
@@ -129,7 +138,7 @@ impl Proxmox {
 }
 
 fn text(refused: Refused) -> String {
-    refused.text()
+    refused.into_text()
 }
 
 fn takes_disks(store: &Store) -> Result<(), String> {

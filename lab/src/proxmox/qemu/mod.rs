@@ -12,7 +12,7 @@ use sha1::{Digest, Sha1};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{
-    StoreError,
+    StoreError, hex,
     store::{Changes, Store},
     world::{World, locked},
 };
@@ -111,8 +111,7 @@ impl Vm {
 
     /// What tells one state of the file from another.
     fn digest(&self) -> String {
-        let digest = Sha1::digest(self.text().as_bytes());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&Sha1::digest(self.text().as_bytes()))
     }
 
     fn get(&self, key: &str) -> Option<&str> {

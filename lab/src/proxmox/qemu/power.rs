@@ -43,8 +43,6 @@ const SWITCH_OFF: Duration = Duration::from_secs(2);
 const GUEST: Duration = Duration::from_secs(10);
 /// How long a guest takes from power to a running agent.
 const AGENT: Duration = Duration::from_secs(20);
-/// How long the host boots before it starts its VMs.
-const HOST_BOOT: Duration = Duration::from_secs(5);
 
 pub(super) fn may_power(host: &Proxmox, request: &Request) -> Result<(), Refused> {
     let path = format!("/vms/{}", request.path("vmid"));
@@ -89,17 +87,12 @@ where
 }
 
 pub(super) fn start(host: &Proxmox, request: &Request) -> Answer {
-    task(host, request, "qmstart", async |host, vmid, log| switch_on(&host, vmid, &log, true).await)
+    task(host, request, "qmstart", async |host, vmid, log| switch_on(&host, vmid, &log).await)
 }
 
-/// Switches a VM on; counted if a client asked for it.
-pub(super) async fn switch_on(
-    host: &Proxmox,
-    vmid: u32,
-    log: &Log,
-    asked: bool,
-) -> Result<(), String> {
-    let text = |refused: Refused| refused.text();
+/// Switches a VM on.
+pub(super) async fn switch_on(host: &Proxmox, vmid: u32, log: &Log) -> Result<(), String> {
+    let text = Refused::into_text;
     let _flock = host.flock(vmid, LOCK_WAIT).await.map_err(text)?;
     let mut vm = host.vm(vmid).map_err(text)?;
     check_lock(&vm).map_err(text)?;
@@ -109,8 +102,7 @@ pub(super) async fn switch_on(
     vm.settle();
     check_parts(host, &vm)?;
     log.takes(SWITCH_ON).await?;
-    let counted = Changes::new();
-    let counted = if asked { counted.count("proxmox", &object(vmid), "start") } else { counted };
+    let counted = Changes::new().count("proxmox", &object(vmid), "start");
     host.save(vmid, vm.clone(), counted).map_err(text)?;
     host.run(vmid, &vm)
 }
@@ -119,7 +111,7 @@ pub(super) async fn switch_on(
 fn check_parts(host: &Proxmox, vm: &Vm) -> Result<(), String> {
     for (_, value) in show::drives(vm) {
         let volume = drive::volume(value).unwrap_or_default();
-        if host.volume(volume).map_err(|refused| refused.text())?.is_none() {
+        if host.volume(volume).map_err(Refused::into_text)?.is_none() {
             return Err(format!("volume '{volume}' does not exist"));
         }
     }
@@ -164,7 +156,7 @@ impl Proxmox {
         let memory = number(vm, "memory", 512);
         let running = Running {
             since: tokio::time::Instant::now(),
-            pid: rand::random_range(10_000..4_000_000),
+            pid: self.world().draw(10_000..4_000_000),
             memory: memory << 20,
             booted: image.is_some(),
             agent: image.as_ref().is_some_and(|image| self.has_agent(image)),
@@ -190,7 +182,7 @@ impl Proxmox {
             return Ok(None);
         }
         let id = drive::volume(value).unwrap_or_default();
-        let volume = self.volume(id).map_err(|refused| refused.text())?;
+        let volume = self.volume(id).map_err(Refused::into_text)?;
         let volume = volume.ok_or_else(|| format!("volume '{id}' does not exist"))?;
         let disk = File::open(&volume.path).map_err(|error| error.to_string())?;
         Image::read(disk).map_err(|error| error.to_string())
@@ -209,42 +201,31 @@ impl Proxmox {
         self.machines().power_off(vmid);
     }
 
-    /// Starts the VMs that start with the host.
+    /// Starts the VMs that start with the host, before anybody can look: the power came back long ago.
     pub(crate) fn power_up(&self) {
-        let mut starting: Vec<u32> = locked(&self.vms().all)
+        let starting: BTreeMap<u32, Vm> = locked(&self.vms().all)
             .iter()
             .filter(|(_, vm)| vm.get("onboot") == Some("1") && vm.get("lock").is_none())
-            .map(|(vmid, _)| *vmid)
+            .map(|(vmid, vm)| (*vmid, vm.clone()))
             .collect();
-        starting.sort_unstable();
-        if starting.is_empty() {
-            return;
-        }
-        let host = self.clone();
-        let root = super::super::access::Caller {
-            user: super::super::access::ROOT.to_owned(),
-            token: None,
-        };
-        self.world().spawn(async move {
-            host.world().clock().sleep(HOST_BOOT).await;
-            for vmid in starting {
-                let id = vmid.to_string();
-                let kind = Kind { name: "qmstart", id: &id };
-                let task_host = host.clone();
-                let started = host.start_task(kind, &root, Changes::new(), |log| async move {
-                    switch_on(&task_host, vmid, &log, false).await
-                });
-                // A VM that does not start is left off; its task says why.
-                let _ = started;
+        for (vmid, mut vm) in starting {
+            vm.settle();
+            let started = check_parts(self, &vm).and_then(|()| {
+                self.save(vmid, vm.clone(), Changes::new()).map_err(Refused::into_text)?;
+                self.run(vmid, &vm)
+            });
+            if let Err(text) = started {
+                // A VM that does not start stays off, and its next start says why.
+                tracing::warn!(vmid, text, "a VM did not start with its host");
             }
-        });
+        }
     }
 }
 
 pub(super) fn stop(host: &Proxmox, request: &Request) -> Answer {
     task(host, request, "qmstop", async |host, vmid, log| {
-        let _flock = host.flock(vmid, LOCK_WAIT).await.map_err(|refused| refused.text())?;
-        check_lock(&host.vm(vmid).map_err(|r| r.text())?).map_err(|refused| refused.text())?;
+        let _flock = host.flock(vmid, LOCK_WAIT).await.map_err(Refused::into_text)?;
+        check_lock(&host.vm(vmid).map_err(Refused::into_text)?).map_err(Refused::into_text)?;
         if host.running(vmid).is_none() {
             return Ok(());
         }
@@ -257,10 +238,10 @@ impl Proxmox {
     /// Switches a VM off, takes over what was pending, and counts it.
     fn switch_off(&self, vmid: u32, verb: &str) -> Result<(), String> {
         self.cut_power(vmid);
-        let mut vm = self.vm(vmid).map_err(|refused| refused.text())?;
+        let mut vm = self.vm(vmid).map_err(Refused::into_text)?;
         vm.settle();
         let counted = Changes::new().count("proxmox", &object(vmid), verb);
-        self.save(vmid, vm, counted).map_err(|refused| refused.text())
+        self.save(vmid, vm, counted).map_err(Refused::into_text)
     }
 }
 
@@ -279,8 +260,8 @@ async fn shut_down(
     (timeout, force): (Duration, bool),
     log: &Log,
 ) -> Result<(), String> {
-    let _flock = host.flock(vmid, LOCK_WAIT).await.map_err(|refused| refused.text())?;
-    check_lock(&host.vm(vmid).map_err(|r| r.text())?).map_err(|refused| refused.text())?;
+    let _flock = host.flock(vmid, LOCK_WAIT).await.map_err(Refused::into_text)?;
+    check_lock(&host.vm(vmid).map_err(Refused::into_text)?).map_err(Refused::into_text)?;
     let Some(running) = host.running(vmid) else { return Ok(()) };
     if running.booted && timeout >= GUEST {
         log.takes(GUEST).await?;
@@ -300,7 +281,7 @@ pub(super) fn reboot(host: &Proxmox, request: &Request) -> Answer {
     }
     task(host, request, "qmreboot", async |host, vmid, log| {
         shut_down(&host, vmid, (GUEST * 6, false), &log).await?;
-        switch_on(&host, vmid, &log, true).await
+        switch_on(&host, vmid, &log).await
     })
 }
 
@@ -310,9 +291,9 @@ pub(super) fn reset(host: &Proxmox, request: &Request) -> Answer {
     }
     task(host, request, "qmreset", async |host, vmid, _log| {
         host.cut_power(vmid);
-        let vm = host.vm(vmid).map_err(|refused| refused.text())?;
+        let vm = host.vm(vmid).map_err(Refused::into_text)?;
         let counted = Changes::new().count("proxmox", &object(vmid), "reset");
-        host.save(vmid, vm.clone(), counted).map_err(|refused| refused.text())?;
+        host.save(vmid, vm.clone(), counted).map_err(Refused::into_text)?;
         host.run(vmid, &vm)
     })
 }

@@ -59,7 +59,7 @@ async fn destroy(
     (skip, all): (bool, bool),
     log: &Log,
 ) -> Result<(), String> {
-    let text = |refused: Refused| refused.text();
+    let text = Refused::into_text;
     let _flock = host.flock(vmid, LOCK_WAIT).await.map_err(text)?;
     let mut vm = host.vm(vmid).map_err(text)?;
     if !skip {
@@ -90,7 +90,7 @@ fn owned(host: &Proxmox, vmid: u32, vm: &Vm, all: bool) -> Result<BTreeSet<Strin
     let mut found = BTreeSet::new();
     let named = vm.volumes();
     for store in ["local", "local-zfs"] {
-        let store = host.store(store).map_err(|refused| refused.text())?;
+        let store = host.store(store).map_err(Refused::into_text)?;
         let volumes = store.volumes().map_err(|error| error.to_string())?;
         let own = volumes.into_iter().filter(|volume| volume.vmid == Some(vmid));
         found.extend(own.map(|volume| volume.id).filter(|id| all || named.contains(id)));

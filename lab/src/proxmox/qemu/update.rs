@@ -260,7 +260,7 @@ pub(super) async fn put(host: Proxmox, request: Request) -> Answer {
 
 /// Makes a change key by key; each is written by itself.
 async fn apply(host: &Proxmox, vmid: u32, change: Change, log: &Log) -> Result<(), String> {
-    let text = |refused: Refused| refused.text();
+    let text = Refused::into_text;
     log.takes(CHANGE).await?;
     let mut counted = Some(Changes::new().count("proxmox", &object(vmid), "config"));
     let mut changes = move || counted.take().unwrap_or_default();
@@ -332,7 +332,7 @@ async fn set_drive(
             return Err(text);
         }
     };
-    let mut vm = host.vm(vmid).map_err(|refused| refused.text())?;
+    let mut vm = host.vm(vmid).map_err(Refused::into_text)?;
     let old = vm.get(key).filter(|old| !drive::is_disc(old)).and_then(drive::volume);
     let old = old.map(str::to_owned).filter(|old| drive::volume(&made.value) != Some(old));
     if let Some(old) = old {
@@ -349,7 +349,7 @@ async fn set_drive(
     if made.imported {
         changes = changes.count("proxmox", &object(vmid), "import");
     }
-    host.save(vmid, vm, changes).map_err(|refused| refused.text())
+    host.save(vmid, vm, changes).map_err(Refused::into_text)
 }
 
 /// Keeps a volume that no drive uses any more.
@@ -366,7 +366,7 @@ fn delete_key(
     (key, force): (&str, bool),
     running: bool,
 ) -> Result<Vm, String> {
-    let mut vm = host.vm(vmid).map_err(|refused| refused.text())?;
+    let mut vm = host.vm(vmid).map_err(Refused::into_text)?;
     let Some(value) = vm.get(key).map(str::to_owned) else {
         vm.pending.remove(key);
         return Ok(vm);
@@ -435,7 +435,7 @@ async fn grow(
     (relative, number): (bool, u64),
     log: &Log,
 ) -> Result<(), String> {
-    let text = |refused: Refused| refused.text();
+    let text = Refused::into_text;
     let found = host.volume(volume).map_err(text)?;
     let found = found.ok_or_else(|| format!("volume '{volume}' does not exist"))?;
     let size = if relative { found.size + number } else { number };

@@ -31,6 +31,15 @@ async fn members(connection: &Connection) -> Vec<EtcdMember> {
     reply.map(|reply| reply.into_inner().messages[0].members.clone()).unwrap_or_default()
 }
 
+/// The members once there are three, and all of them vote.
+async fn voters(connection: &Connection) -> Vec<EtcdMember> {
+    eventually(async || {
+        let voters = members(connection).await;
+        (voters.len() == 3 && voters.iter().all(|one| !one.is_learner)).then_some(voters)
+    })
+    .await
+}
+
 async fn three(room: &Room) -> Vec<Connection> {
     let mut connections = Vec::new();
     for number in 1..=3 {
@@ -51,11 +60,7 @@ async fn three_controllers_form_one_etcd() {
     assert_ne!(etcd.state, "Running");
 
     connections[0].machine().bootstrap_when_ready().await;
-    let voters = eventually(async || {
-        let voters = members(&connections[2]).await;
-        (voters.len() == 3 && voters.iter().all(|one| !one.is_learner)).then_some(voters)
-    })
-    .await;
+    let voters = voters(&connections[2]).await;
     assert_eq!(voters[0].hostname, "cp1");
     for connection in &connections {
         assert_eq!(members(connection).await, voters);
@@ -94,11 +99,7 @@ async fn etcd_outlives_a_minority_and_a_power_cut_and_the_vip_moves() {
     let room = Room::new();
     let connections = three(&room).await;
     connections[0].machine().bootstrap_when_ready().await;
-    eventually(async || {
-        let voters = members(&connections[2]).await;
-        (voters.len() == 3 && voters.iter().all(|one| !one.is_learner)).then_some(())
-    })
-    .await;
+    voters(&connections[2]).await;
     let vip = room.world.address().at(3, 1);
     let holder = async || {
         let all = room.machines.status();
@@ -185,7 +186,7 @@ async fn kubernetes_answers_at_the_vip_also_after_its_holder_died() {
     connections[0].machine().bootstrap_when_ready().await;
     let all = eventually(async || nodes(&room, vip).await.filter(|nodes| nodes.len() == 4)).await;
     assert_eq!(all, ["cp1", "cp2", "cp3", "w0"]);
-    eventually(async || (members(&connections[2]).await.len() == 3).then_some(())).await;
+    voters(&connections[2]).await;
     eventually(async || {
         let status = room.machines.status();
         status.iter().all(|one| one.stage == Some(Stage::Running)).then_some(())

@@ -30,29 +30,42 @@ pub(super) enum Sight {
 /// Looks on the planned host, then on all others.
 pub(super) async fn find(cx: &Cx, client: &Client, wanted: &Wanted<'_>) -> Result<Sight, Error> {
     let (host, vmid) = (wanted.node.host.as_str(), wanted.node.vmid);
-    if let Some(config) = client.config(host, vmid).await? {
-        return judge(cx, client, wanted, (host, config)).await;
+    let seen = look(client, host, vmid).await?;
+    if let Some(config) = seen.config {
+        return judge(cx, client, wanted, (host, seen.running, config)).await;
     }
-    if let Some(other) = elsewhere(client, wanted).await?
-        && let Some(config) = client.config(&other, vmid).await?
-    {
-        return judge(cx, client, wanted, (&other, config)).await;
+    if let Some(other) = elsewhere(client, wanted).await? {
+        let seen = look(client, &other, vmid).await?;
+        if let Some(config) = seen.config {
+            return judge(cx, client, wanted, (&other, seen.running, config)).await;
+        }
     }
-    let running = client.running(host, vmid).await?;
-    Ok(running.first().map_or(Sight::Nothing, |what| busy(vmid, what)))
+    Ok(seen.running.map_or(Sight::Nothing, |what| busy(vmid, &what)))
+}
+
+struct Seen {
+    running: Option<String>,
+    config: Option<Config>,
+}
+
+/// The tasks first: without one, the configuration read afterwards is not on its way any more.
+async fn look(client: &Client, host: &str, vmid: u32) -> Result<Seen, ApiError> {
+    let running = client.running(host, vmid).await?.into_iter().next();
+    let config = client.config(host, vmid).await?;
+    Ok(Seen { running, config })
 }
 
 async fn judge(
     cx: &Cx,
     client: &Client,
     wanted: &Wanted<'_>,
-    (host, config): (&str, Config),
+    (host, running, config): (&str, Option<String>, Config),
 ) -> Result<Sight, Error> {
     let vmid = wanted.node.vmid;
     let ours = wanted.is_ours(&config);
     let unfinished = config.is_reserved_only() || (ours && wanted.missing(&config).is_some());
-    if unfinished && let Some(what) = client.running(host, vmid).await?.first() {
-        return Ok(busy(vmid, what));
+    if let Some(what) = running.filter(|_| unfinished) {
+        return Ok(busy(vmid, &what));
     }
     if config.is_reserved_only() {
         let asked = cx.recorded(ASKED).is_some() || client.has_created(host, vmid).await?;
@@ -90,6 +103,10 @@ async fn elsewhere(client: &Client, wanted: &Wanted<'_>) -> Result<Option<String
     let resources = client.get(&["cluster", "resources"], &query).await?;
     for row in resources.as_array().map(Vec::as_slice).unwrap_or_default() {
         let Some((host, vmid)) = place(row) else { continue };
+        if vmid == wanted.node.vmid && row.get("type").and_then(text).as_deref() == Some("lxc") {
+            let name = row.get("name").and_then(text).unwrap_or_else(|| "a container".to_owned());
+            return Err(Error::Foreign { vmid, host, name });
+        }
         if vmid == wanted.node.vmid {
             // The index lags: on the planned host there is none any more.
             if host != wanted.node.host {

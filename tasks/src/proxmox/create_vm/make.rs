@@ -51,8 +51,12 @@ async fn create(cx: &Cx, client: &Client, wanted: &Wanted<'_>) -> Result<(), Err
     // Disks that an earlier VM of this id left behind are not ours to clean up later.
     let kept = volumes(client, wanted, host).await?.join(",");
     cx.record(ASKED, &vmid).await?;
-    let upid = client.post(&["nodes", host, "qemu"], &wanted.create(&kept)).await?;
-    Ok(client.finish(&upid, CREATE).await?)
+    match client.post(&["nodes", host, "qemu"], &wanted.create(&kept)).await {
+        Ok(upid) => Ok(client.finish(&upid, CREATE).await?),
+        // Somebody was faster: whose it is shows the next look.
+        Err(error) if error.says("already exists") => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn take(

@@ -1,28 +1,19 @@
-use serde_json::json;
-
-use super::super::{
-    apply_config::ApplyConfig, bootstrap_talos::BootstrapTalos, etcd_quorum::EtcdQuorum,
-    reach_vm::ReachVm,
-};
 use super::room::{CONTROLLERS, Room, WORKER};
 use crate::conformance::{Case, conforms};
+use crate::talos::apply_config::ApplyConfig;
+use crate::talos::bootstrap_talos::BootstrapTalos;
+use crate::talos::etcd_quorum::EtcdQuorum;
+use crate::talos::reach_vm::ReachVm;
 
 #[tokio::test]
 async fn reach_vm_conforms() {
-    conforms(&Case::new(ReachVm), async |lab| {
-        let room = Room::new(lab);
-        room.power_on(&[WORKER]).await;
-        room.reach(WORKER)
-    })
-    .await;
+    conforms(&Case::new(ReachVm), async |lab| Room::new(lab, &[WORKER]).await.reach(WORKER)).await;
 }
 
 #[tokio::test]
 async fn apply_config_conforms() {
     conforms(&Case::new(ApplyConfig), async |lab| {
-        let room = Room::new(lab);
-        room.power_on(&[CONTROLLERS[0]]).await;
-        room.apply(CONTROLLERS[0]).await
+        Room::new(lab, &[CONTROLLERS[0]]).await.apply(CONTROLLERS[0]).await
     })
     .await;
 }
@@ -30,9 +21,7 @@ async fn apply_config_conforms() {
 #[tokio::test]
 async fn bootstrap_talos_conforms() {
     conforms(&Case::new(BootstrapTalos), async |lab| {
-        let room = Room::new(lab);
-        room.configure(&CONTROLLERS).await;
-        room.bootstrap()
+        Room::configured(lab, &CONTROLLERS).await.bootstrap()
     })
     .await;
 }
@@ -40,13 +29,10 @@ async fn bootstrap_talos_conforms() {
 #[tokio::test]
 async fn etcd_quorum_conforms() {
     conforms(&Case::new(EtcdQuorum), async |lab| {
-        let room = Room::new(lab);
-        room.configure(&CONTROLLERS).await;
-        room.run(&BootstrapTalos, &room.bootstrap()).await;
-        let params =
-            json!({ "controllers": room.controllers(), "bundle": room.bundle, "call": "1s" });
-        room.run(&EtcdQuorum, &params).await;
-        params
+        let room = Room::configured(lab, &CONTROLLERS).await;
+        room.make("bootstrap-talos", room.bootstrap()).await;
+        room.make("etcd-quorum", room.quorum()).await;
+        room.quorum()
     })
     .await;
 }
