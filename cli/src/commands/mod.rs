@@ -10,6 +10,7 @@ mod recorded;
 mod run;
 mod status;
 mod validate;
+mod why;
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
@@ -25,13 +26,12 @@ pub(crate) async fn dispatch(args: Args) -> Exit {
         Command::Runs => status::runs(terminal, &global),
         Command::Logs(args) => logs::logs(terminal, &global, &args),
         Command::Output(args) => output::output(terminal, &global, &args),
+        Command::Why(args) => why::why(terminal, &global, &args),
         Command::Explain(explain) => explain::explain(terminal, &explain),
         Command::Lab(lab) => lab::lab(terminal, &global, lab).await,
         Command::Run(run) => run::run(terminal, &global, &run).await,
         Command::Validate(workflow) => validate::validate(terminal, &global, &workflow),
-        Command::Resume(_) | Command::Plan(_) | Command::Why(_) => {
-            Err(crate::abort::Abort::bug("not built", &"yet"))
-        }
+        Command::Resume(_) | Command::Plan(_) => Err(crate::abort::Abort::bug("not built", &"yet")),
     };
     done.unwrap_or_else(|abort| abort.show_on(terminal))
 }
