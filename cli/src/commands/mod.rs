@@ -6,6 +6,7 @@ mod lab;
 mod logs;
 mod output;
 mod past;
+mod plan;
 mod recorded;
 mod run;
 mod status;
@@ -31,7 +32,8 @@ pub(crate) async fn dispatch(args: Args) -> Exit {
         Command::Lab(lab) => lab::lab(terminal, &global, lab).await,
         Command::Run(run) => run::run(terminal, &global, &run).await,
         Command::Validate(workflow) => validate::validate(terminal, &global, &workflow),
-        Command::Resume(_) | Command::Plan(_) => Err(crate::abort::Abort::bug("not built", &"yet")),
+        Command::Resume(resume) => run::resume(terminal, &global, &resume).await,
+        Command::Plan(plan) => plan::plan(terminal, &global, &plan).await,
     };
     done.unwrap_or_else(|abort| abort.show_on(terminal))
 }

@@ -152,11 +152,17 @@ impl Proxmox {
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
-        let pid = self.world().draw(0x1000..0x003f_ffff);
         let (start, user) = (now(), caller.id());
         let Kind { name, id } = kind;
-        let boot = self.world().draw(0x10_0000..0x0fff_ffff);
-        let upid = format!("UPID:{HOST}:{pid:08X}:{boot:08X}:{start:08X}:{name}:{id}:{user}:");
+        let (pid, upid) = loop {
+            let pid = self.world().draw(0x1000..0x003f_ffff);
+            let boot = self.world().draw(0x10_0000..0x0fff_ffff);
+            let upid = format!("UPID:{HOST}:{pid:08X}:{boot:08X}:{start:08X}:{name}:{id}:{user}:");
+            // After a power cut within a second the same numbers are drawn again.
+            if !locked(&self.tasks().all).contains_key(&upid) {
+                break (pid, upid);
+            }
+        };
         let task = Task {
             upid: upid.clone(),
             kind: name.to_owned(),

@@ -346,10 +346,16 @@ async fn set_drive(
     });
     set(&mut vm, key, made.value, running);
     let mut changes = changes();
+    let boots = super::power::boot_drive(&vm).is_none_or(|(boots, _)| boots == key);
     if made.imported {
         changes = changes.count("proxmox", &object(vmid), "import");
     }
-    host.save(vmid, vm, changes).map_err(Refused::into_text)
+    host.save(vmid, vm, changes).map_err(Refused::into_text)?;
+    if made.imported && boots {
+        // Whatever the machine had written lay on the disk that this one replaces.
+        host.machines().remove(vmid);
+    }
+    Ok(())
 }
 
 /// Keeps a volume that no drive uses any more.

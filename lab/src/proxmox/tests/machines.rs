@@ -307,3 +307,34 @@ async fn two_calls_on_one_vm_wait_for_each_other() {
     assert_eq!((first.as_str(), second.as_str()), ("OK", "OK"));
     assert_eq!(host.times("vm/100", "config"), 2);
 }
+
+#[tokio::test]
+async fn a_started_vm_answers_at_the_address_that_its_meta_plans() {
+    let host = Host::new().await;
+    create(&host, "1500").await;
+    let address = format!("127.{}.1.1", host.lab().octet());
+    let meta = json!({
+        "addresses": [{ "address": format!("{address}/16"), "linkName": "eth0", "family": "inet4",
+                        "scope": "global", "flags": "permanent", "layer": "platform" }],
+        "links": [{ "name": "eth0", "up": true, "layer": "platform" }],
+    });
+    assert_eq!(download(&host, "talos.qcow2", &meta.to_string()).await, "OK");
+    let path = format!("{VMS}/1500/config");
+    let disk = [("scsi0", "local-zfs:0,import-from=local:import/talos.qcow2")];
+    assert_eq!(host.task(Method::POST, &path, &disk).await, "OK");
+    host.call(Method::PUT, &path, &[("boot", "order=scsi0")]).await;
+    host.task(Method::POST, &format!("{VMS}/1500/status/start"), &[]).await;
+    let answers = async {
+        while tokio::net::TcpStream::connect((address.as_str(), 50000)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, answers).await.unwrap();
+    host.task(Method::POST, &format!("{VMS}/1500/status/stop"), &[]).await;
+    let silent = async {
+        while tokio::net::TcpStream::connect((address.as_str(), 50000)).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, silent).await.unwrap();
+}
