@@ -7,7 +7,9 @@ use serde_json::Value;
 /// The key under which the digest of a secret stands in stored parameters.
 const SECRET: &str = "$secret";
 /// The most columns of one side of a change.
-const SIDE: usize = 36;
+const SIDE: usize = 32;
+/// How much of what is the same is shown before it.
+const BEFORE: usize = 8;
 
 /// One place that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,12 +53,16 @@ fn compare(place: &str, from: &Value, to: &Value, found: &mut Vec<Changed>) {
         (Value::String(before), Value::String(after)) if has_lines(before) && has_lines(after) => {
             found.push(in_lines(place, before, after));
         }
-        (_, _) => {
-            let (from, to) = (shown(from), shown(to));
-            let to = if from == to { format!("another {to}") } else { to };
-            found.push(Changed { place: place.to_owned(), from, to });
-        }
+        (_, _) => found.push(side_by_side(place, &shown(from), &shown(to))),
     }
+}
+
+/// Both sides, cut to where they differ.
+fn side_by_side(place: &str, from: &str, to: &str) -> Changed {
+    let same = from.chars().zip(to.chars()).take_while(|(from, to)| from == to).count();
+    let (before, after) = (cut(from, same), cut(to, same));
+    let after = if from == to { format!("another {to}") } else { after };
+    Changed { place: place.to_owned(), from: before, to: after }
 }
 
 fn has_lines(text: &str) -> bool {
@@ -69,29 +75,31 @@ fn in_lines(place: &str, from: &str, to: &str) -> Changed {
     let same = before.iter().zip(&after).take_while(|(before, after)| before == after).count();
     let line = |lines: &[&str]| {
         let text = lines.get(same).map_or("", |line| line.trim());
-        if text.is_empty() { "nothing".to_owned() } else { cut(text) }
+        if text.is_empty() { "nothing".to_owned() } else { text.to_owned() }
     };
-    let place = format!("{place}, line {}", same + 1);
-    Changed { place, from: line(&before), to: line(&after) }
+    side_by_side(&format!("{place}, line {}", same + 1), &line(&before), &line(&after))
 }
 
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),
-        Value::String(text) => cut(text.lines().next().unwrap_or_default()),
+        Value::String(text) => text.lines().next().unwrap_or_default().to_owned(),
         Value::Object(fields) if fields.contains_key(SECRET) => "secret".to_owned(),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            cut(&value.to_string())
-        }
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
 }
 
-fn cut(text: &str) -> String {
-    if text.chars().count() <= SIDE {
+/// A long text from a little before the letter at which it differs.
+fn cut(text: &str, differs: usize) -> String {
+    let length = text.chars().count();
+    if length <= SIDE {
         return text.to_owned();
     }
-    let cut: String = text.chars().take(SIDE - 2).collect();
-    format!("{cut} …")
+    let begin = differs.saturating_sub(BEFORE).min(length - (SIDE - 2));
+    let part: String = text.chars().skip(begin).take(SIDE - 2).collect();
+    let before = if begin > 0 { "…" } else { "" };
+    let after = if begin + SIDE - 2 < length { "…" } else { "" };
+    format!("{before}{}{after}", part.trim_end())
 }
 
 #[cfg(test)]
@@ -125,5 +133,11 @@ mod tests {
             ]
         );
         assert!(changes("with", &to, &to).is_empty());
+        let long = |end: &str| json!(format!("{} {end}", "the same words ".repeat(4)));
+        let [changed] = changes("with", &long("of old"), &long("and new")).try_into().unwrap();
+        assert_eq!(
+            (changed.from.as_str(), changed.to.as_str()),
+            ("…e words the same words  of old", "… words the same words  and new")
+        );
     }
 }
