@@ -52,7 +52,9 @@ pub(crate) fn why(terminal: Terminal, global: &Global, args: &Why) -> Result<Exi
     if terminal.json {
         terminal.object(&view.object());
     } else {
-        lines::why(&view).iter().for_each(|line| terminal.data(line));
+        for line in lines::why(&view) {
+            terminal.data(line);
+        }
     }
     Ok(Exit::Ok)
 }
@@ -113,7 +115,6 @@ impl Asked<'_> {
             on_drift: task.on_drift,
             applies_on_change: task.kind.applies_on_change(def.with.raw()),
             stale,
-            skipped: def.skipped,
             recorded,
             redefined: success.is_some_and(|s| s.fingerprint.definition != task.definition),
             inputs: self.inputs(instance),
@@ -178,6 +179,9 @@ impl Asked<'_> {
     }
 
     fn trouble(&self) -> Trouble {
+        if self.workflow.instance(self.instance).skipped {
+            return Trouble::LeftOut;
+        }
         let row = self.row();
         if let Some(open) = row.and_then(|row| row.open.as_ref()) {
             return Trouble::Open(open.run);
