@@ -195,6 +195,6 @@ mod tests {
     fn frames_say_their_length() {
         assert_eq!(frame(2, b"ab"), [0x82, 2, b'a', b'b']);
         assert_eq!(frame(2, &[0; 300])[..4], [0x82, 126, 1, 44]);
-        assert_eq!(frame(2, &[0; 70_000])[..4], [0x82, 127, 0, 0]);
+        assert_eq!(frame(2, &vec![0; 70_000])[..4], [0x82, 127, 0, 0]);
     }
 }
