@@ -24,7 +24,7 @@ use flow_engine::{AnyKind, Effect, Retry, Secrets};
 use flow_lab::Count;
 use serde_json::Value;
 
-pub(crate) use bench::Laboratory;
+pub(crate) use bench::{Laboratory, in_a_world};
 use bench::{Bench, Seen};
 pub(crate) use trial::{Reached, Trial};
 

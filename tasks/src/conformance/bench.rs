@@ -26,10 +26,7 @@ pub(crate) struct Laboratory {
     lab: Lab,
     dir: PathBuf,
     seen: Cell<usize>,
-<<<<<<< HEAD
     tree: BTreeMap<String, Vec<u8>>,
-=======
->>>>>>> main
     /// A copy goes with its world; declared last, since the lab must have ended before.
     _copy: Option<TempDir>,
 }
@@ -125,10 +122,7 @@ fn without_ids(name: &str) -> String {
 
 /// Runs a story in a fresh world of its own.
 pub(crate) async fn in_a_world(story: impl AsyncFnOnce(&Laboratory)) {
-    let octet = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % OCTETS;
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let world = start(dir.path(), octet, &BTreeMap::new());
-    story(&world).await;
+    story(&Laboratory::fresh()).await;
 }
 
 /// The prepared world, at rest.
@@ -163,17 +157,14 @@ impl Bench {
     }
 }
 
-<<<<<<< HEAD
 /// Addresses that no other world of this process uses.
 fn octet() -> u8 {
     FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % OCTETS
 }
 
-=======
 /// Copies a folder with the holes of its files: the disks of machines are nearly nothing else.
 ///
 /// The standard library cannot see holes, and reading them through takes seconds a disk.
->>>>>>> main
 fn copy_folder(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-Rp").arg(from.join(".")).arg(to).status();
     assert!(copied.expect("cp can be run").success(), "the template can be copied");
@@ -188,12 +179,8 @@ fn start(dir: &Path, octet: u8, tree: &BTreeMap<String, Vec<u8>>, speed: f64) ->
         match Lab::start(options.clone()) {
             Ok(lab) => {
                 let seen = Cell::new(lab.calls().len());
-<<<<<<< HEAD
                 let (dir, tree) = (dir.to_owned(), tree.clone());
                 return Laboratory { lab, dir, seen, tree, _copy: None };
-=======
-                return Laboratory { lab, dir: dir.to_owned(), seen, _copy: None };
->>>>>>> main
             }
             // Another process' tests use the same addresses for a moment.
             Err(flow_lab::Error::Listen { .. }) => wait(),

@@ -114,7 +114,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Looks until satisfied; an error while settling counts as "not yet".
-    pub(super) async fn settle(&self, limit: Duration) -> Result<Reached, Failure> {
+    pub(crate) async fn settle(&self, limit: Duration) -> Result<Reached, Failure> {
         let end = Instant::now() + limit;
         let mut last = Failure::new("conformance::settle", "never looked", Retry::Backoff);
         while Instant::now() < end {
