@@ -28,7 +28,7 @@ pub(crate) struct Laboratory {
     seen: Cell<usize>,
     tree: BTreeMap<String, Vec<u8>>,
     /// A copy goes with its world; declared last, since the lab must have ended before.
-    _copy: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 /// A call that a kind made.
@@ -44,20 +44,15 @@ impl Laboratory {
     pub(crate) fn fresh() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let world = start(folder.path(), octet(), &BTreeMap::new(), SPEED);
-        Self { _copy: Some(folder), ..world }
+        Self { folder: Some(folder), ..world }
     }
 
     /// The same world after a power cut, at this speed; at speed 1 its seconds are ours.
     pub(crate) fn cut(self, speed: f64) -> Self {
-        let Self { lab, dir, tree, _copy, .. } = self;
+        let Self { lab, dir, tree, folder, .. } = self;
         let octet = lab.octet();
         lab.stop();
-        Self { _copy, ..start(&dir, octet, &tree, speed) }
-    }
-
-    /// The running lab.
-    pub(crate) fn lab(&self) -> &Lab {
-        &self.lab
+        Self { folder, ..start(&dir, octet, &tree, speed) }
     }
 
     /// The world's folder, with `ca.pem` and `root-password`.
@@ -153,7 +148,7 @@ impl Bench {
         let copy = tempfile::tempdir().expect("a temporary folder");
         copy_folder(self.template.path(), copy.path());
         let world = start(copy.path(), self.octet, &self.tree, SPEED);
-        Laboratory { _copy: Some(copy), ..world }
+        Laboratory { folder: Some(copy), ..world }
     }
 }
 
@@ -180,7 +175,7 @@ fn start(dir: &Path, octet: u8, tree: &BTreeMap<String, Vec<u8>>, speed: f64) ->
             Ok(lab) => {
                 let seen = Cell::new(lab.calls().len());
                 let (dir, tree) = (dir.to_owned(), tree.clone());
-                return Laboratory { lab, dir, seen, tree, _copy: None };
+                return Laboratory { lab, dir, seen, tree, folder: None };
             }
             // Another process' tests use the same addresses for a moment.
             Err(flow_lab::Error::Listen { .. }) => wait(),

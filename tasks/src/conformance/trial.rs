@@ -102,14 +102,13 @@ impl<'a> Trial<'a> {
         let probed = timeout(limit, self.probe());
         let verdict = probed.await.unwrap_or_else(|_| panic!("a probe hangs beyond {limit:?}"))?;
         match verdict {
-            AnyVerdict::Satisfied { .. } => self.settle(limit).await,
             AnyVerdict::Absent(_) | AnyVerdict::Drifted { .. } => {
                 if self.effect() != Effect::Gate {
                     self.apply(limit).await?;
                 }
                 self.settle(limit).await
             }
-            AnyVerdict::Underway(_) => self.settle(limit).await,
+            AnyVerdict::Satisfied { .. } | AnyVerdict::Underway(_) => self.settle(limit).await,
         }
     }
 
