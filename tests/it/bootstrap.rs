@@ -71,7 +71,7 @@ fn a_plan_of_an_empty_lab_writes_nothing_and_names_what_is_unknown() {
     let room = Room::new();
     let plan = room.flow(&["plan", "--exit-code"]);
     assert_eq!(plan.code, Some(3), "{plan:#?}");
-    assert!(plan.out.contains("unknown until"), "{plan:#?}");
+    assert!(plan.out.contains("until talos-secrets is applied"), "{plan:#?}");
     assert_eq!(room.written(), 0);
     assert!(!room.path().join(".flow/sites/lab/state.db").exists(), "no state was made");
 }

@@ -1,16 +1,25 @@
 //! Killed anywhere and resumed: the same world as without the kill.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{RngExt, SeedableRng};
 
 use crate::support::{Room, finish, wait_for};
 
 /// What may happen at most once in the life of a world, whoever is killed.
+///
+/// A VM of which a power cut left nothing but a locked configuration is removed and made again,
+/// as Proxmox asks for it: its creations are counted less its removals.
 fn assert_nothing_was_made_twice(room: &Room) {
-    for (name, times) in room.writes() {
-        let once = name.ends_with(" create") || name.ends_with(" Bootstrap");
-        assert!(!once || times == 1, "{name}: {times} times");
+    let writes: BTreeMap<_, _> = room.writes().into_iter().collect();
+    for (name, times) in &writes {
+        if name.ends_with(" Bootstrap") {
+            assert_eq!(*times, 1, "{name}");
+        }
+        if let Some(object) = name.strip_suffix(" create") {
+            let removed = writes.get(&format!("{object} delete")).copied().unwrap_or(0);
+            assert_eq!(times - removed, 1, "{name}: {times} times, {removed} removed");
+        }
     }
 }
 
@@ -18,7 +27,9 @@ fn assert_nothing_was_made_twice(room: &Room) {
 fn objects(room: &Room) -> BTreeSet<String> {
     let written = room.writes().into_iter().map(|(name, _)| name);
     written
+        // Names that hold addresses; and machines start by themselves after a power cut.
         .filter(|name| !name.ends_with(" download") && !name.contains("schematics/"))
+        .filter(|name| !name.ends_with(" start") && !name.ends_with(" delete"))
         .map(|name| match name.split_once("sealed-secrets-key-") {
             Some((kind, _)) => kind.to_owned(),
             None => name,
@@ -49,17 +60,14 @@ fn a_chain_of_sessions_each_killed_at_its_next_event_ends_as_an_unkilled_run() {
     let unkilled = unkilled();
     let room = Room::new();
     let serving = room.serve();
-    let mut seq = 1;
-    let mut said = room.crash_at(&["run", "bootstrap"], seq);
+    let mut said = room.crash_at(&["run", "bootstrap"], 1);
     let mut sessions = 1;
+    // Each session is killed one event further into it than the one before: what is done needs
+    // one event to be looked at again.
     while said.code.is_none() {
-        // The next session's own events begin after all that are durable.
-        let durable = last_seq(&room);
-        assert!(durable >= seq, "killed at {seq}, durable is {durable}");
-        seq = durable + 2;
-        said = room.crash_at(&["resume"], seq);
         sessions += 1;
-        assert!(sessions < 1000, "the chain does not end: {said:#?}");
+        said = room.crash_at(&["resume"], last_seq(&room) + sessions);
+        assert!(sessions < 500, "the chain does not end: {said:#?}");
     }
     assert_eq!(said.code, Some(0), "{said:#?}");
     assert!(sessions > 40, "only {sessions} sessions: the kills did not happen");

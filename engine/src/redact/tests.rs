@@ -92,3 +92,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_certificate_beside_its_key_stays_legible() {
+    let redactor = Redactor::default();
+    let certificate = "-----BEGIN CERTIFICATE-----\nMIIBpublicpublicpublicpublic\n\
+                       -----END CERTIFICATE-----\n";
+    let key = "-----BEGIN PRIVATE KEY-----\nMIIEsecretsecretsecretsecret\n\
+               -----END PRIVATE KEY-----\n";
+    redactor.learn(&serde_json::json!([{ "certificate": certificate, "key": key }]));
+    redactor.learn(&serde_json::json!(format!("ca: |\n{certificate}key: |\n{key}")));
+    assert_eq!(redactor.redact(certificate), certificate);
+    assert!(!redactor.redact(key).contains("secret"));
+}
