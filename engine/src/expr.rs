@@ -481,3 +481,6 @@ fn keep(kept: &mut Value, values: &Value, path: &[Step]) {
     }
     *kept = values.clone();
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,11 +117,15 @@ pub(crate) fn draft<'a>(
     let literals = literals(with.as_ref(), statics);
     let (effect, conclusive, produces) = by_kind(&syntax, literals, findings);
     let (keys, each) = match syntax.for_each {
-        Some(node) => match instances(node, statics, findings) {
-            Some(pairs) => {
-                let each = pairs.iter().map(|(k, v)| json!({ "key": k, "value": v })).collect();
-                (Some(pairs.into_iter().map(|(key, _)| key).collect()), each)
+        // What is left out as a whole need not have a table to make instances of.
+        Some(node) if is_left_out(&syntax, statics) => {
+            match instances(node, statics, &mut Findings::default()) {
+                Some(pairs) => by_key(pairs),
+                None => (Some(Vec::new()), Vec::new()),
             }
+        }
+        Some(node) => match instances(node, statics, findings) {
+            Some(pairs) => by_key(pairs),
             None => (None, Vec::new()),
         },
         None => (Some(Vec::new()), Vec::new()),
@@ -129,6 +133,20 @@ pub(crate) fn draft<'a>(
     let count = if syntax.for_each.is_some() { each.len() } else { 1 };
     let skipped = skipped(&syntax, &each, count, statics, findings);
     Draft { syntax, layer, with, effect, conclusive, produces, keys, each, skipped, first }
+}
+
+fn by_key(pairs: Vec<(String, Value)>) -> (Option<Vec<String>>, Vec<Value>) {
+    let each = pairs.iter().map(|(k, v)| json!({ "key": k, "value": v })).collect();
+    (Some(pairs.into_iter().map(|(key, _)| key).collect()), each)
+}
+
+/// Whether `when` is false whatever the instance.
+fn is_left_out(syntax: &TaskSyntax<'_>, statics: &Statics<'_>) -> bool {
+    let value = syntax.when.and_then(|node| {
+        // What fails here is told when the instances are looked at.
+        statics.value(node, None, &mut Findings::default())
+    });
+    value == Some(Value::Bool(false))
 }
 
 fn layer(syntax: &TaskSyntax<'_>, layers: &[At<String>], findings: &mut Findings) -> Option<usize> {

@@ -21,6 +21,7 @@ use crate::expr::reference::Root;
 use crate::expr::{Bound, Template};
 use crate::graph::Graph;
 use crate::registry::Registry;
+use crate::secret::Secrets;
 
 /// Reads a workflow and everything that it includes, and checks all of it.
 ///
@@ -46,12 +47,14 @@ pub fn load(
         run: table(&given.run),
         workflows: table(&given.workflows),
         files: Value::Object(Map::new()),
+        secret_inputs: Secrets::new(),
     };
-    let inputs = {
+    let (inputs, secret_inputs) = {
         let statics = Statics::new(&roots, &files, sources);
         inputs::resolve(&sections.inputs, given, &statics, &mut findings)
     };
     roots.inputs = inputs;
+    roots.secret_inputs = secret_inputs;
     let loaded = {
         let statics = Statics::new(&roots, &files, sources);
         let mut loader = Loader { statics: &statics, sections: &sections, findings: &mut findings };
@@ -323,7 +326,13 @@ impl<'a> Loader<'a, '_> {
             bind::layers(drafts, draft, &plans, self.findings);
             let binder = Binder { drafts, statics: self.statics, draft: Some(draft), written };
             for at in 0..draft.skipped.len() {
-                bindings.bound.push(binder.bind(&plans, at, edges, self.findings));
+                let mut own = Findings::default();
+                bindings.bound.push(binder.bind(&plans, at, edges, &mut own));
+                if draft.skipped[at] {
+                    self.findings.append_left_out(own);
+                } else {
+                    self.findings.append(own);
+                }
             }
             bindings.plans.push(plans);
         }

@@ -22,6 +22,17 @@ pub trait Sources {
     ///
     /// Why it cannot be read, in words.
     fn file(&self, path: &str, reader: &str) -> Result<String, String>;
+
+    /// The secret that an input's reference leads to, as `{ env = "NAME" }`. `None`: references
+    /// are not followed here; tasks get them as they are.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, in words that never quote it.
+    fn secret(&self, reference: &serde_json::Value) -> Option<Result<String, String>> {
+        let _ = reference;
+        None
+    }
 }
 
 /// A workflow file.

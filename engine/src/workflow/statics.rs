@@ -133,11 +133,25 @@ impl<'a> Statics<'a> {
         (findings.len() == before).then_some(value)
     }
 
+    /// The name of the secret input that a reference reads.
+    pub(crate) fn secret_input<'r>(&self, reference: &'r Reference) -> Option<&'r str> {
+        secret_input(self.roots, reference)
+    }
+
     fn only_static(&self, leaf: &Leaf, place: Span, each: bool, findings: &mut Findings) {
         for reference in &leaf.found.references {
             let span = self.inside(place, &reference.span);
             let name = reference.root.name();
             match reference.root {
+                Root::Inputs if self.secret_input(reference).is_some() => findings.push(
+                    Finding::new(
+                        "workflow::not-static",
+                        "a secret input cannot be read here",
+                        span,
+                        "secret",
+                    )
+                    .help("only `with` and `[outputs]` read it"),
+                ),
                 Root::Site | Root::Inputs => {}
                 Root::Each if each => {}
                 Root::Each => findings.push(each_outside(span)),
@@ -300,6 +314,16 @@ impl<'a> Statics<'a> {
         };
         Some(finding.maybe_help(help))
     }
+}
+
+/// The name of the secret input that a reference reads.
+pub(crate) fn secret_input<'r>(roots: &Roots, reference: &'r Reference) -> Option<&'r str> {
+    let (Root::Inputs, Some(Step::Name(name) | Step::Key(name))) =
+        (reference.root, reference.path.first())
+    else {
+        return None;
+    };
+    roots.secret_inputs.contains_key(name).then_some(name.as_str())
 }
 
 /// Parses the strings of one value.
