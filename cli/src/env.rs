@@ -6,8 +6,6 @@ use std::path::PathBuf;
 pub(crate) const SITE: &str = "FLOW_SITE";
 /// The identity that opens the vault.
 pub(crate) const IDENTITY: &str = "FLOW_AGE_IDENTITY";
-/// Filter of the diagnostic log, as `debug` or `flow_engine=trace`.
-pub(crate) const LOG: &str = "FLOW_LOG";
 /// Kills the process with SIGKILL once the event of this number is durable; for tests of recovery.
 pub(crate) const CRASH_AT: &str = "FLOW_CRASH_AT";
 /// Prefix of inputs: `FLOW_INPUT_X`.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use flow_engine::event::{RunStarted, SelectionArgs};
 use flow_engine::journal::Vault;
 use flow_engine::report::Reporter;
-use flow_engine::runner::{Confirm, Options, Run, RunError, Selected, Summary};
+use flow_engine::runner::{Confirm, Options, Run, RunError, Selected, Summary, Unmet};
 use flow_engine::workflow::{Selection, Workflow, select};
 use flow_engine::{Instance, RunId, Seq, SiteContext, Stop};
 use flow_state::{Begin, EventStore, Site, SiteDir, SiteVault, StateError, VaultPlace};
@@ -124,7 +124,7 @@ impl Execute<'_> {
         let number = store.run();
         let mut reporter =
             Logged::new(dir, number, workflow.names(), self.reporter(&workflow, &selection));
-        let summary = supervise(run, &mut reporter, &mut signals).await;
+        let summary = supervise(run, &mut reporter, &mut signals, &self.selection).await;
         reporter.close();
         let summary = summary?;
         store.settle().await.map_err(|error| Abort::new(Exit::State, error))?;
@@ -182,6 +182,16 @@ impl Execute<'_> {
         let (name, site) = (&workflow.name, &self.site.site.name);
         self.terminal
             .say(format!("{name:<10} on {site}, run {run}: {tasks} tasks, {instances} instances"));
+        if selection.is_partial() {
+            self.tell_selection(&selection_view(workflow, &self.selection, selection));
+        }
+    }
+
+    fn tell_selection(&self, view: &SelectionView) {
+        if self.terminal.json {
+            self.terminal.object(&view.object());
+        }
+        render::selection::selection(view).iter().for_each(|line| self.terminal.say(line));
     }
 
     fn reporter(&self, workflow: &Arc<Workflow>, selection: &Selection) -> Box<dyn Shown> {
@@ -215,12 +225,13 @@ async fn supervise(
     run: Run,
     reporter: &mut Logged,
     signals: &mut Signals,
+    typed: &SelectionArgs,
 ) -> Result<Summary, Abort> {
     let (stop, stopped) = watch::channel(Stop::No);
     let mut running = pin!(run.execute(reporter, stopped));
     loop {
         tokio::select! {
-            ended = &mut running => return ended.map_err(run_error),
+            ended = &mut running => return ended.map_err(|error| run_error(error, typed)),
             request = signals.next() => match request {
                 Request::Stop(how) => drop(stop.send(how)),
                 Request::AtOnce => {
@@ -255,12 +266,26 @@ pub(crate) fn selection_view(
     }
 }
 
-fn run_error(error: RunError) -> Abort {
-    let exit = match &error {
-        RunError::Unmet { .. } | RunError::Declined => Exit::NeedsHuman,
-        RunError::State { .. } => Exit::State,
-    };
-    Abort::new(exit, error)
+fn run_error(error: RunError, typed: &SelectionArgs) -> Abort {
+    match error {
+        RunError::Unmet { unmet } => refused(&unmet, typed),
+        RunError::Declined => Abort::new(Exit::NeedsHuman, error),
+        RunError::State { .. } => Abort::new(Exit::State, error),
+    }
+}
+
+/// A selection relies on what does not hold; nothing was applied.
+fn refused(unmet: &[Unmet], typed: &SelectionArgs) -> Abort {
+    let selectors = [&typed.only[..], &typed.from[..]].concat().join(" ");
+    let word = if typed.only.is_empty() { "from" } else { "only" };
+    let mut message = format!("cannot run {word} {selectors}");
+    for Unmet { instance, failure } in unmet {
+        let causes = failure.causes.iter().map(|cause| format!(": {cause}"));
+        message.push_str(&format!("\n{instance}  {failure}{}", causes.collect::<String>()));
+    }
+    let until = selectors.replace(' ', " --until ");
+    let help = format!("flow run --until {until}     it and what it needs");
+    Abort::words(Exit::NeedsHuman, "select::unsatisfied", message, help)
 }
 
 /// Asks whether this run may write; without a terminal nobody can say so.

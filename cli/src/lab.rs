@@ -1,5 +1,7 @@
 //! The embedded lab beside a run, for a site that is one.
 
+use std::time::Duration;
+
 use flow_lab::{Lab, Options, OwnerError};
 use serde_json::Value;
 
@@ -38,6 +40,36 @@ impl Beside {
              nothing outside this machine is touched"
         ))
     }
+}
+
+/// How long a world may take to be up again after a power cut.
+const BOOT: Duration = Duration::from_secs(30);
+
+impl Beside {
+    /// Waits until what was switched on has booted, if the lab is ours; at most half a minute.
+    pub(crate) async fn until_up(&self) {
+        let Self::Ours(lab) = self else { return };
+        let up = async {
+            while !lab.status().is_ok_and(|status| is_up(&status)) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        // Whoever asks a world that does not come up sees that for himself.
+        let _ = tokio::time::timeout(BOOT, up).await;
+    }
+}
+
+/// Whether every running machine has booted, and every cluster has all of its nodes.
+fn is_up(status: &flow_lab::Status) -> bool {
+    let running = status.vms.iter().filter(|vm| vm["status"] == "running").count();
+    let booted =
+        |machine: &&Value| machine["stage"] == "running" || machine["stage"] == "maintenance";
+    let booted = status.machines.iter().filter(booted).count();
+    let etcd = status.machines.iter().any(|machine| !machine["etcd"].is_null());
+    let ready = |cluster: &Value| {
+        cluster["servers"].as_u64() > Some(0) && cluster["nodes"] == cluster["nodes_ready"]
+    };
+    booted == running && status.clusters.is_empty() != etcd && status.clusters.iter().all(ready)
 }
 
 /// Starts the lab of a site, unless the site is none or another process serves it.

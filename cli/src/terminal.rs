@@ -31,8 +31,6 @@ pub(crate) enum Mark {
     Good,
     /// Failed.
     Bad,
-    /// In progress.
-    Busy,
     /// Worth a look.
     Warn,
 }
@@ -83,7 +81,6 @@ impl Terminal {
         let text = match mark {
             Mark::Good => "✓",
             Mark::Bad => "✗",
-            Mark::Busy => "▸",
             Mark::Warn => "!",
         };
         if !self.color {
@@ -92,7 +89,6 @@ impl Terminal {
         match mark {
             Mark::Good => text.green().to_string(),
             Mark::Bad => text.red().to_string(),
-            Mark::Busy => text.cyan().to_string(),
             Mark::Warn => text.yellow().to_string(),
         }
     }
@@ -100,11 +96,6 @@ impl Terminal {
     /// Whether the user can be asked.
     pub(crate) fn can_ask(self) -> bool {
         self.interactive && std::io::stdin().is_terminal()
-    }
-
-    /// How many columns there are.
-    pub(crate) fn width(self) -> usize {
-        self.width
     }
 
     /// A diagnostic with its place, causes and help.

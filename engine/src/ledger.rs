@@ -207,3 +207,6 @@ fn remember(durations: &mut Vec<u64>, took: Option<u64>) {
     let surplus = durations.len().saturating_sub(REMEMBERED);
     durations.drain(..surplus);
 }
+
+#[cfg(test)]
+mod tests;

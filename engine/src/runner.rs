@@ -7,6 +7,7 @@
 pub(crate) mod backoff;
 pub(crate) mod desk;
 pub(crate) mod fingerprint;
+pub(crate) mod forecast;
 pub(crate) mod page;
 mod session;
 pub(crate) mod stop;
@@ -31,6 +32,7 @@ use crate::ledger::Ledger;
 use crate::report::Reporter;
 use crate::workflow::Workflow;
 
+pub use forecast::Forecast;
 pub use stop::Confirm;
 pub use summary::{Counts, Ending, Summary};
 
@@ -161,7 +163,7 @@ pub enum RunError {
     /// What the selection takes for granted does not hold. Nothing was applied.
     #[error("the selection relies on {}, which does not hold", names(.unmet))]
     #[diagnostic(
-        code(engine::unmet),
+        code(select::unsatisfied),
         help("`--until` instead of `--only` runs what is needed, too")
     )]
     Unmet {

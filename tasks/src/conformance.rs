@@ -26,7 +26,7 @@ use serde_json::Value;
 
 pub(crate) use bench::Laboratory;
 use bench::{Bench, Seen};
-use trial::{Reached, Trial};
+pub(crate) use trial::{Reached, Trial};
 
 /// How often a kind may be tried after a fault until it must have reached its goal.
 const ATTEMPTS: usize = 4;

@@ -52,7 +52,8 @@ async fn serve(terminal: Terminal, site: &SiteAt, options: &LabOptions) -> Resul
 
 /// Runs a command while the lab runs: beside it if it does, else for as long as the command.
 async fn exec(terminal: Terminal, site: &SiteAt, command: &[String]) -> Result<Exit, Abort> {
-    let _lab = lab::start(site, &LabOptions::default())?;
+    let beside = lab::start(site, &LabOptions::default())?;
+    beside.until_up().await;
     let (program, arguments) = command.split_first().expect("clap requires a command");
     let status = tokio::process::Command::new(program)
         .args(arguments)

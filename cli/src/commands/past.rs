@@ -138,7 +138,7 @@ impl Past {
     ///
     /// Neither the file nor the text is there.
     pub(super) fn asset(&self, run: &RunSummary, asked: Option<&str>) -> Result<Asset, Abort> {
-        let found = assets::workflow(asked.unwrap_or(&run.workflow));
+        let found = assets::workflow(asked.unwrap_or(&run.started.file));
         if found.is_ok() || asked.is_some() {
             return found;
         }

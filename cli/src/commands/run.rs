@@ -119,12 +119,31 @@ fn end(terminal: Terminal, site: &SiteAt, executed: &Executed) -> Exit {
     }
     terminal.say("");
     report::report(&end).iter().for_each(|line| terminal.say(line));
+    if executed.summary.ended == RunEnded::Complete {
+        look_next(site, executed).iter().for_each(|line| terminal.say(line));
+    }
     match executed.summary.ended {
         RunEnded::Complete => Exit::Ok,
         RunEnded::Interrupted => executed.interrupted,
         RunEnded::Failed if executed.summary.needs_a_human() => Exit::NeedsHuman,
         RunEnded::Failed => Exit::Failed,
     }
+}
+
+/// What to look at after a good run on a lab.
+fn look_next(site: &SiteAt, executed: &Executed) -> Vec<String> {
+    let workflow = &executed.workflow;
+    if !site.site.is_lab || !workflow.outputs.contains_key("kubeconfig") {
+        return Vec::new();
+    }
+    let (flag, name) = (site.flag(), &workflow.name);
+    vec![
+        String::new(),
+        format!("look   flow lab exec{flag} -- kubectl get nodes -o wide"),
+        format!("       flow graph {name}{flag}"),
+        format!("again  flow run {name}{flag}      looks, and has nothing to do"),
+        "yours  workflows/sites/example.toml shows how to describe your own Proxmox".to_owned(),
+    ]
 }
 
 fn run_end(site: &SiteAt, executed: &Executed) -> RunEnd {

@@ -1,7 +1,10 @@
 //! Values to lines: pure, and held by tests.
 
+pub(crate) mod change;
 pub(crate) mod graph;
+pub(crate) mod logs;
 pub(crate) mod names;
+pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod selection;
@@ -9,3 +12,4 @@ pub(crate) mod status;
 pub(crate) mod story;
 pub(crate) mod text;
 pub(crate) mod time;
+pub(crate) mod why;

@@ -223,7 +223,8 @@ fn rows(changes: &[Change]) -> Vec<Row> {
     let row = |(sign, words, names): (Sign, &str, Vec<&str>)| Row {
         sign,
         names: folded(names).join(", "),
-        words: words.to_owned(),
+        // The sign has its word already.
+        words: words.strip_prefix(sign.word()).unwrap_or(words).trim_start().to_owned(),
     };
     groups.into_iter().map(row).collect()
 }
@@ -264,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_plan_tells_each_change_and_its_reason() {
-        let until = "until nix-cache is applied";
+        let until = "unknown until nix-cache is applied";
         let view = view(vec![
             change(Sign::Drifted, "create-vm/worker1", "memory 12288 MiB, site says 16384"),
             change(Sign::Create, "nix-cache", "in git since 88e21b4, not in the cluster"),

@@ -199,7 +199,9 @@ pub(crate) fn failure(name: &str, failure: &Failure, attempts: u32) -> Vec<Strin
         lines.extend(bar(first, further, cause));
     }
     if let Some(help) = &failure.help {
-        lines.extend(hang("  help: ", help));
+        // A kind does not know for whom its words are read.
+        let help = help.replace(" INSTANCE`", &format!(" {name}`"));
+        lines.extend(hang("  help: ", &help));
     }
     lines
 }

@@ -25,6 +25,7 @@ use crate::report::{Progress, Reporter};
 use crate::runner::Selected;
 use crate::runner::desk::{Desk, Durable, Told};
 use crate::runner::fingerprint::fingerprint;
+use crate::runner::forecast::schedule;
 use crate::runner::stop::FirstWrite;
 use crate::runner::values::{Board, Given, given_by_ledger};
 use crate::scheduler::{Command, Ended, Event, Scheduler, Setup};
@@ -94,7 +95,7 @@ impl<'r> Walk<'r> {
                 self.put(id, Planned::LeftOut);
             }
         }
-        let mut scheduler = Scheduler::new(self.setup(&workflow, None));
+        let mut scheduler = Scheduler::new(self.setup(&workflow));
         let mut commands = scheduler.begin();
         loop {
             let events = self.look_at(commands);
@@ -112,31 +113,11 @@ impl<'r> Walk<'r> {
         self.finish(&workflow)
     }
 
-    /// How a run of this, or a walk over it, is scheduled.
-    fn setup<'w>(&self, workflow: &'w Workflow, durations: Option<&[u64]>) -> Setup<'w> {
-        let ranks = match durations {
-            Some(durations) => rank::ranks(&workflow.graph, durations),
-            None => vec![0; workflow.graph.len()],
-        };
-        // Looking takes no pools.
-        let pools = if durations.is_some() { workflow.pools.as_slice() } else { &[] };
-        let request = |def: &crate::workflow::InstanceDef| {
-            if durations.is_some() { def.pools.clone() } else { Vec::new() }
-        };
-        Setup {
-            graph: &workflow.graph,
-            ranks,
-            pools: pools.iter().map(|pool| pool.size).collect(),
-            requests: workflow.instances.iter().map(request).collect(),
-            passive: workflow
-                .ids()
-                .map(|id| workflow.instance(id).skipped || !self.selected.run.contains(&id))
-                .collect(),
-            finally: workflow.ids().map(|id| workflow.task_of(id).finally).collect(),
-            first: vec![false; workflow.instances.len()],
-            slots: self.slots,
-            fail_fast: false,
-        }
+    /// How a walk is scheduled: looking takes no pools, and the order is the file's.
+    fn setup<'w>(&self, workflow: &'w Workflow) -> Setup<'w> {
+        let ranks = vec![0; workflow.graph.len()];
+        let requests = vec![Vec::new(); workflow.instances.len()];
+        Setup { requests, ..schedule(workflow, &self.selected, ranks, self.slots) }
     }
 
     /// Begins to look; what cannot be looked at is over at once.
@@ -335,7 +316,8 @@ impl<'r> Walk<'r> {
             }
         });
         let ranks = rank::ranks(&workflow.graph, &durations);
-        let eta = rank::replay(self.setup(workflow, Some(&durations)), &durations);
+        let setup = schedule(workflow, &self.selected, ranks.clone(), self.slots);
+        let eta = rank::replay(setup, &durations);
         Plan {
             critical: rank::critical_path(&workflow.graph, &ranks),
             eta: Duration::from_millis(eta),

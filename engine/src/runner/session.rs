@@ -137,6 +137,9 @@ impl<'r> Session<'r> {
         self.take_stop(&mut events);
         self.scheduler.on(events);
         self.look_for_open().await;
+        for id in self.workflow.ids().filter(|id| self.endings[id.index()].is_some()) {
+            self.reporter.progress(Progress::Skipped(id));
+        }
         self.go_on(|session| session.attempts.is_empty()).await;
         let commands = self.scheduler.begin();
         self.obey(commands);

@@ -29,7 +29,7 @@ struct Kept {
     secrets: BTreeMap<(InstanceName, String), Secret<Value>>,
     appends: usize,
     in_flight: bool,
-    failures: VecDeque<StoreError>,
+    answers: VecDeque<Option<StoreError>>,
     vault_failure: Option<Failure>,
 }
 
@@ -42,7 +42,12 @@ impl MemoryStore {
 
     /// The next appends fail with these.
     pub fn fail_next(&self, failures: impl IntoIterator<Item = StoreError>) {
-        self.kept().failures.extend(failures);
+        self.answer_next(failures.into_iter().map(Some));
+    }
+
+    /// The next appends end like this, `None` being well, and all after them end well.
+    pub fn answer_next(&self, answers: impl IntoIterator<Item = Option<StoreError>>) {
+        self.kept().answers = answers.into_iter().collect();
     }
 
     /// From now on the vault cannot be read, or can again.
@@ -125,7 +130,7 @@ impl Store for MemoryStore {
         {
             let mut kept = self.kept();
             kept.in_flight = false;
-            if let Some(failure) = kept.failures.pop_front() {
+            if let Some(Some(failure)) = kept.answers.pop_front() {
                 return Err(failure);
             }
             for secret in batch.secrets {

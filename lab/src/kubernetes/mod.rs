@@ -14,6 +14,7 @@ mod controllers;
 mod defaults;
 mod discovery;
 mod eviction;
+mod exec;
 mod fields;
 mod flux;
 mod health;

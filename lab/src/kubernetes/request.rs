@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 
 /// The parameters of a query.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Query(HashMap<String, String>);
+pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Reads a URI's query.
@@ -20,12 +20,17 @@ impl Query {
 
     /// A parameter, empty where it is missing.
     pub(crate) fn text(&self, key: &str) -> &str {
-        self.0.get(key).map_or("", String::as_str)
+        self.0.iter().rev().find(|(k, _)| k == key).map_or("", |(_, v)| v)
     }
 
     /// Whether a parameter is there, with or without a value.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.0.contains_key(key)
+        self.0.iter().any(|(k, _)| k == key)
+    }
+
+    /// Every value of a parameter, in order.
+    pub(crate) fn all(&self, key: &str) -> Vec<String> {
+        self.0.iter().filter(|(k, _)| k == key).map(|(_, v)| v.clone()).collect()
     }
 
     /// Whether a parameter is true.

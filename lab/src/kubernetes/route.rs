@@ -8,13 +8,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http_body_util::{BodyExt, Limited};
-use hyper::{HeaderMap, Method, StatusCode, header};
+use hyper::{HeaderMap, Method, StatusCode, header, upgrade::OnUpgrade};
 use serde_json::{Value, json};
 
 use super::{
     authentication::User,
     authorization::{Wish, permits},
-    discovery, eviction, health, read,
+    discovery, eviction, exec, health, read,
     refusal::Refusal,
     registry::{self, ResourceType},
     render::{Renderer, answer},
@@ -39,6 +39,7 @@ pub(crate) struct Asked {
     pub(crate) headers: HeaderMap,
     pub(crate) user: User,
     pub(crate) method: Method,
+    pub(crate) upgrade: Option<OnUpgrade>,
 }
 
 /// Handles every request of an API server.
@@ -47,7 +48,8 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 }
 
 async fn answer_to(api: &Arc<Api>, request: Request) -> Result<Response, Refusal> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
     let certificates =
         parts.extensions.get::<Peer>().map(|p| p.certificates.clone()).unwrap_or_default();
     let token = parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
@@ -74,6 +76,7 @@ async fn answer_to(api: &Arc<Api>, request: Request) -> Result<Response, Refusal
                 headers: parts.headers,
                 user,
                 method: parts.method,
+                upgrade,
             };
             resource(api, asked, body).await
         }
@@ -196,6 +199,9 @@ async fn resource(api: &Arc<Api>, asked: Asked, body: Body) -> Result<Response, 
         "status" if asked.kind.status => {}
         "scale" if asked.kind.scale => return scale::scale(api, &asked, &body),
         "eviction" if asked.kind.plural == "pods" => return eviction::evict(api, &asked, &body),
+        "exec" if asked.kind.plural == "pods" => {
+            return exec::exec(api, &asked, asked.upgrade.clone());
+        }
         "log" if asked.kind.plural == "pods" => return log(api, &asked),
         "finalize" if asked.kind.plural == "namespaces" => {}
         _ => return Err(Refusal::no_such_resource()),

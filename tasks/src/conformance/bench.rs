@@ -16,7 +16,6 @@ const FIRST: u8 = 60;
 const OCTETS: u8 = 180;
 /// How often another lab on our addresses is waited for.
 const PATIENCE: usize = 600;
-/// How much of a file is copied at a time.
 /// Seconds of the world in a real one: what takes minutes there is over at once.
 const SPEED: f64 = 2000.0;
 
@@ -27,6 +26,10 @@ pub(crate) struct Laboratory {
     lab: Lab,
     dir: PathBuf,
     seen: Cell<usize>,
+<<<<<<< HEAD
+    tree: BTreeMap<String, Vec<u8>>,
+=======
+>>>>>>> main
     /// A copy goes with its world; declared last, since the lab must have ended before.
     _copy: Option<TempDir>,
 }
@@ -40,6 +43,21 @@ pub(super) struct Seen {
 }
 
 impl Laboratory {
+    /// A world of its own, for a story that is no fault of a single call.
+    pub(crate) fn fresh() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let world = start(folder.path(), octet(), &BTreeMap::new(), SPEED);
+        Self { _copy: Some(folder), ..world }
+    }
+
+    /// The same world after a power cut, at this speed; at speed 1 its seconds are ours.
+    pub(crate) fn cut(self, speed: f64) -> Self {
+        let Self { lab, dir, tree, _copy, .. } = self;
+        let octet = lab.octet();
+        lab.stop();
+        Self { _copy, ..start(&dir, octet, &tree, speed) }
+    }
+
     /// The running lab.
     pub(crate) fn lab(&self) -> &Lab {
         &self.lab
@@ -105,6 +123,14 @@ fn without_ids(name: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
+/// Runs a story in a fresh world of its own.
+pub(crate) async fn in_a_world(story: impl AsyncFnOnce(&Laboratory)) {
+    let octet = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % OCTETS;
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let world = start(dir.path(), octet, &BTreeMap::new());
+    story(&world).await;
+}
+
 /// The prepared world, at rest.
 pub(super) struct Bench {
     template: TempDir,
@@ -119,10 +145,10 @@ impl Bench {
         tree: BTreeMap<String, Vec<u8>>,
         prepare: impl AsyncFnOnce(&Laboratory) -> Value,
     ) -> Self {
-        let octet = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % OCTETS;
+        let octet = octet();
         let template = tempfile::tempdir().expect("a temporary folder");
         // Files that the params name are those of the template: all copies have the same.
-        let world = start(template.path(), octet, &tree);
+        let world = start(template.path(), octet, &tree, SPEED);
         let params = prepare(&world).await;
         drop(world);
         Self { template, tree, octet, params }
@@ -132,29 +158,42 @@ impl Bench {
     pub(super) fn world(&self) -> Laboratory {
         let copy = tempfile::tempdir().expect("a temporary folder");
         copy_folder(self.template.path(), copy.path());
-        let world = start(copy.path(), self.octet, &self.tree);
+        let world = start(copy.path(), self.octet, &self.tree, SPEED);
         Laboratory { _copy: Some(copy), ..world }
     }
 }
 
+<<<<<<< HEAD
+/// Addresses that no other world of this process uses.
+fn octet() -> u8 {
+    FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % OCTETS
+}
+
+=======
 /// Copies a folder with the holes of its files: the disks of machines are nearly nothing else.
 ///
 /// The standard library cannot see holes, and reading them through takes seconds a disk.
+>>>>>>> main
 fn copy_folder(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-Rp").arg(from.join(".")).arg(to).status();
     assert!(copied.expect("cp can be run").success(), "the template can be copied");
 }
 
-fn start(dir: &Path, octet: u8, tree: &BTreeMap<String, Vec<u8>>) -> Laboratory {
+fn start(dir: &Path, octet: u8, tree: &BTreeMap<String, Vec<u8>>, speed: f64) -> Laboratory {
     let mut options = Options::new(dir);
     options.octet = octet;
-    options.speed = SPEED;
+    options.speed = speed;
     options.tree.clone_from(tree);
     for _ in 0..PATIENCE {
         match Lab::start(options.clone()) {
             Ok(lab) => {
                 let seen = Cell::new(lab.calls().len());
+<<<<<<< HEAD
+                let (dir, tree) = (dir.to_owned(), tree.clone());
+                return Laboratory { lab, dir, seen, tree, _copy: None };
+=======
                 return Laboratory { lab, dir: dir.to_owned(), seen, _copy: None };
+>>>>>>> main
             }
             // Another process' tests use the same addresses for a moment.
             Err(flow_lab::Error::Listen { .. }) => wait(),

@@ -19,7 +19,7 @@ use super::bench::Laboratory;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// One kind in one world, with a notebook that lives as long as the world.
-pub(super) struct Trial<'a> {
+pub(crate) struct Trial<'a> {
     kind: &'a dyn AnyKind,
     params: &'a Value,
     notebook: Arc<MemoryNotebook>,
@@ -28,10 +28,10 @@ pub(super) struct Trial<'a> {
 
 /// A goal that was reached.
 #[derive(Debug)]
-pub(super) struct Reached {
-    pub(super) outputs: Value,
+pub(crate) struct Reached {
+    pub(crate) outputs: Value,
     pub(super) secrets: Secrets,
-    pub(super) handle: Option<Value>,
+    pub(crate) handle: Option<Value>,
     ours: bool,
 }
 
@@ -49,7 +49,7 @@ fn is_satisfied(verdict: &AnyVerdict) -> bool {
 }
 
 impl<'a> Trial<'a> {
-    pub(super) fn new(kind: &'a dyn AnyKind, world: &Laboratory, params: &'a Value) -> Self {
+    pub(crate) fn new(kind: &'a dyn AnyKind, world: &Laboratory, params: &'a Value) -> Self {
         Self {
             kind,
             params,
@@ -74,7 +74,7 @@ impl<'a> Trial<'a> {
         })
     }
 
-    pub(super) async fn probe(&self) -> Result<AnyVerdict, Failure> {
+    pub(crate) async fn probe(&self) -> Result<AnyVerdict, Failure> {
         self.kind.probe(&self.cx(None), self.params).await
     }
 
@@ -91,14 +91,14 @@ impl<'a> Trial<'a> {
         world.forget();
     }
 
-    pub(super) async fn apply(&self, limit: Duration) -> Result<(), Failure> {
+    pub(crate) async fn apply(&self, limit: Duration) -> Result<(), Failure> {
         let cx = self.cx(Some(Seq(1)));
         let applied = timeout(limit, self.kind.apply(&cx, self.params));
         applied.await.unwrap_or_else(|_| panic!("an apply hangs beyond {limit:?}"))
     }
 
     /// Probe, decide, apply, settle.
-    pub(super) async fn attempt(&self, limit: Duration) -> Result<Reached, Failure> {
+    pub(crate) async fn attempt(&self, limit: Duration) -> Result<Reached, Failure> {
         let probed = timeout(limit, self.probe());
         let verdict = probed.await.unwrap_or_else(|_| panic!("a probe hangs beyond {limit:?}"))?;
         match verdict {
@@ -137,9 +137,13 @@ impl<'a> Trial<'a> {
         Err(last)
     }
 
+    pub(crate) async fn exists(&self, handle: &Value) -> Result<Presence, Failure> {
+        self.kind.exists(&self.cx(None), handle).await
+    }
+
     pub(super) async fn exists_as_marked(&self, reached: &Reached) {
         let handle = reached.handle.as_ref().expect("only called with a handle");
-        let presence = self.kind.exists(&self.cx(None), handle).await.expect("exists answers");
+        let presence = self.exists(handle).await.expect("exists answers");
         if reached.ours {
             assert_eq!(presence, Presence::Ours, "what the probe marked ours is ours");
         } else {
@@ -148,7 +152,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Destroys, and looks until it is gone.
-    pub(super) async fn destroy(&self, handle: &Value, limit: Duration) -> Result<(), Failure> {
+    pub(crate) async fn destroy(&self, handle: &Value, limit: Duration) -> Result<(), Failure> {
         let cx = self.cx(Some(Seq(2)));
         let destroyed = timeout(limit, self.kind.destroy(&cx, handle));
         destroyed.await.unwrap_or_else(|_| panic!("a destroy hangs beyond {limit:?}"))?;

@@ -384,4 +384,18 @@ mod tests {
         let case = Case::new(BakeImage).made_by_others("factory:GET /image/");
         conforms(&case, async |world| crate::image::planned::image(world).await).await;
     }
+
+    /// The golden handle: what was made long ago must be found again.
+    #[test]
+    fn handles_of_all_releases_are_read() {
+        let handle = serde_json::json!({
+            "door": {
+                "api": "https://atlas:8006", "ca": { "file": "atlas-ca.pem" },
+                "token-id": "flow@pve!flow", "call": "30000ms",
+            },
+            "host": "atlas", "store": "local", "volid": "local:import/talos.qcow2", "size": 1,
+        });
+        let read: Handle = serde_json::from_value(handle.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), handle);
+    }
 }

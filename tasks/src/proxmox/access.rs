@@ -378,4 +378,16 @@ mod tests {
         })
         .await;
     }
+
+    /// The golden handle: what was made long ago must be found again.
+    #[test]
+    fn handles_of_all_releases_are_read() {
+        let handle = json!({
+            "api": "https://atlas:8006", "ca": { "file": "atlas-ca.pem" },
+            "admin": { "token-id": "root@pam!setup", "token": { "env": "TOKEN" } },
+            "call": "30000ms", "roles": ["flow-test"], "users": ["flow@pve"], "cluster": "test",
+        });
+        let read: Handle = serde_json::from_value(handle.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), handle);
+    }
 }

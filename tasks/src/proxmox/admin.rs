@@ -137,6 +137,14 @@ impl KindError for AdminError {
 }
 
 impl Admin {
+    /// Whether it is root itself: no token and no other user may pass over a lock.
+    pub(super) fn is_root(&self) -> bool {
+        match self {
+            Self::Password { user, .. } => user == "root@pam",
+            Self::Token { .. } | Self::Ssh(_) => false,
+        }
+    }
+
     /// Comes in.
     pub(super) async fn open(&self, api: &Api) -> Result<Client, AdminError> {
         let secret = |who: &str, source| AdminError::Secret { who: who.to_owned(), source };

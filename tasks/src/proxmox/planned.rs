@@ -34,7 +34,7 @@ pub(crate) fn node(world: &Laboratory) -> Value {
     })
 }
 
-fn admin(world: &Laboratory) -> Value {
+pub(super) fn admin(world: &Laboratory) -> Value {
     json!({ "user": "root@pam", "password": { "file": world.dir().join("root-password") } })
 }
 

@@ -388,12 +388,76 @@ async fn correct(admin: &Client, params: &Params, token: &Value) -> Result<(), E
 
 #[cfg(test)]
 mod tests {
+    use flow_engine::AnyVerdict;
+    use serde_json::json;
+
+    use super::super::planned;
     use super::*;
+    use crate::conformance::{Case, Laboratory, Trial, conforms};
+
+    const LIMIT: Duration = Duration::from_secs(30);
 
     #[tokio::test]
     async fn conforms_to_the_contract() {
-        use crate::conformance::{Case, conforms};
-        conforms(&Case::new(ProxmoxToken), async |world| super::super::planned::token(world).await)
-            .await;
+        conforms(&Case::new(ProxmoxToken), async |world| planned::token(world).await).await;
+    }
+
+    async fn root(params: &Value) -> Client {
+        let params: Params = serde_json::from_value(params.clone()).unwrap();
+        params.admin.open(&params.api()).await.unwrap()
+    }
+
+    const PATH: [&str; 5] = ["access", "users", "flow@pve", "token", "flow"];
+
+    #[tokio::test]
+    async fn a_token_whose_secret_is_lost_is_never_replaced() {
+        let world = Laboratory::fresh();
+        let params = planned::token(&world).await;
+        world.make(ProxmoxToken, &params).await;
+        let before = world.counts();
+        // Another vault, which holds neither secret nor nonce.
+        let failure = Trial::new(&ProxmoxToken, &world, &params).attempt(LIMIT).await.unwrap_err();
+        assert_eq!(failure.code, "proxmox::token_lost");
+        assert_eq!(failure.retry, Retry::Human);
+        assert_eq!(world.counts(), before);
+    }
+
+    #[tokio::test]
+    async fn a_token_that_was_removed_is_made_again() {
+        let world = Laboratory::fresh();
+        let params = planned::token(&world).await;
+        let trial = Trial::new(&ProxmoxToken, &world, &params);
+        trial.attempt(LIMIT).await.unwrap();
+        root(&params).await.delete(&PATH, &[]).await.unwrap();
+        assert!(matches!(trial.probe().await.unwrap(), AnyVerdict::Absent(Mark::Nowhere)));
+        trial.attempt(LIMIT).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_token_with_an_end_differs() {
+        let world = Laboratory::fresh();
+        let params = planned::token(&world).await;
+        let trial = Trial::new(&ProxmoxToken, &world, &params);
+        trial.attempt(LIMIT).await.unwrap();
+        let form = [("expire", "4102444800".to_owned())];
+        root(&params).await.put(&PATH, &form).await.unwrap();
+        let AnyVerdict::Drifted { diff, .. } = trial.probe().await.unwrap() else {
+            panic!("a token that expires differs");
+        };
+        assert_eq!(diff, "it expires (at 4102444800, in seconds since 1970)");
+        trial.apply(LIMIT).await.unwrap();
+        assert!(matches!(trial.probe().await.unwrap(), AnyVerdict::Satisfied { .. }));
+    }
+
+    /// The golden handle: what was made long ago must be found again.
+    #[test]
+    fn handles_of_all_releases_are_read() {
+        let handle = json!({
+            "api": "https://atlas:8006", "ca": { "file": "atlas-ca.pem" },
+            "admin": { "user": "root@pam", "password": { "env": "PROXMOX_PASSWORD" } },
+            "call": "30000ms", "user": "flow@pve", "token": "flow", "cluster": "test-cluster",
+        });
+        let read: Handle = serde_json::from_value(handle.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), handle);
     }
 }

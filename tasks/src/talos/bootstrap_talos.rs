@@ -252,10 +252,10 @@ mod tests {
         Err(CallError::Unreachable { machine: machine(index), source })
     }
 
-    fn members(ids: &[u64]) -> Result<Etcd, CallError> {
+    fn members(ids: &[u64]) -> Etcd {
         let member =
             |id: &u64| Member { name: format!("controlplane{id}"), id: *id, learner: false };
-        Ok(Etcd::Running(ids.iter().map(member).collect()))
+        Etcd::Running(ids.iter().map(member).collect())
     }
 
     fn verdict(states: Vec<Result<Etcd, CallError>>) -> String {
@@ -271,11 +271,11 @@ mod tests {
     #[test]
     fn a_member_anywhere_is_enough() {
         assert_eq!(
-            verdict(vec![Ok(Etcd::Waiting), members(&[1, 2]), silent(2)]),
+            verdict(vec![Ok(Etcd::Waiting), Ok(members(&[1, 2])), silent(2)]),
             "satisfied: controlplane1"
         );
         assert_eq!(
-            verdict(vec![members(&[1, 0]), members(&[0, 1]), Ok(Etcd::NotConfigured)]),
+            verdict(vec![Ok(members(&[1, 0])), Ok(members(&[0, 1])), Ok(Etcd::NotConfigured)]),
             "satisfied: controlplane0"
         );
     }
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn two_clusters_need_a_person() {
         assert_eq!(
-            verdict(vec![members(&[0]), members(&[1])]),
+            verdict(vec![Ok(members(&[0])), Ok(members(&[1]))]),
             "Human: controlplane0 (10.2.1.1:50000) and controlplane1 (10.2.1.2:50000) are members \
              of different etcd clusters"
         );

@@ -201,6 +201,8 @@ fn disagreement(views: &[(Machine, View)]) -> Option<String> {
 mod tests {
     use super::*;
 
+    type Views = Vec<(Machine, View)>;
+
     fn view(name: &str, id: u64, leader: u64) -> (Machine, View) {
         let address = format!("10.2.1.{id}:50000").parse().unwrap();
         let member = |id: u64| Member { name: format!("c{id}"), id, learner: false };
@@ -212,7 +214,7 @@ mod tests {
         (Machine { name: name.to_owned(), address }, view)
     }
 
-    fn views() -> Vec<(Machine, View)> {
+    fn views() -> Views {
         vec![view("c1", 1, 2), view("c2", 2, 2), view("c3", 3, 2)]
     }
 
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_waited_for() {
-        let changed = |change: &dyn Fn(&mut Vec<(Machine, View)>)| {
+        let changed = |change: &dyn Fn(&mut Views)| {
             let mut views = views();
             change(&mut views);
             verdict(&views)

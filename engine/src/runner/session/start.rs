@@ -15,6 +15,7 @@ use crate::rank::{self, Expect};
 use crate::report::Progress;
 use crate::runner::desk::Entry;
 use crate::runner::fingerprint::fingerprint;
+use crate::runner::forecast::schedule;
 use crate::runner::{Ending, Options, Selected};
 use crate::scheduler::{Command, Ended, Event, Setup};
 use crate::workflow::{Resolved, Unresolved, Workflow};
@@ -31,20 +32,11 @@ pub(super) fn setup<'w>(
     let durations = rank::durations(workflow, rows, |id| {
         Expect::of(workflow.task_of(id).effect, &rows[id.index()])
     });
-    let first = rows.iter().map(|row| row.open.is_some() || row.failure.is_some()).collect();
+    let ranks = rank::ranks(&workflow.graph, &durations);
     Setup {
-        graph: &workflow.graph,
-        ranks: rank::ranks(&workflow.graph, &durations),
-        pools: workflow.pools.iter().map(|pool| pool.size).collect(),
-        requests: workflow.instances.iter().map(|def| def.pools.clone()).collect(),
-        passive: workflow
-            .ids()
-            .map(|id| workflow.instance(id).skipped || !selected.run.contains(&id))
-            .collect(),
-        finally: workflow.ids().map(|id| workflow.task_of(id).finally).collect(),
-        first,
-        slots: options.slots,
+        first: rows.iter().map(|row| row.open.is_some() || row.failure.is_some()).collect(),
         fail_fast: options.fail_fast,
+        ..schedule(workflow, selected, ranks, options.slots)
     }
 }
 

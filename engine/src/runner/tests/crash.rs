@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
-use crate::event::{Body, Event, Outcome};
-use crate::id::{Instance, Seq};
-use crate::testing::{MemoryStore, Reaction, Witness};
-use crate::workflow::{RetryPolicy, Workflow};
+use crate::event::Event;
+use crate::id::Seq;
+use crate::journal::StoreError;
+use crate::testing::{MemoryStore, Witness};
+use crate::workflow::RetryPolicy;
 
 /// A small seeded sequence.
 struct Draw(u64);
@@ -137,7 +138,7 @@ async fn killed(seed: u64, cuts: &[u64]) -> (Stage, Arc<Workflow>) {
 
 #[tokio::test(start_paused = true)]
 async fn i1_a_run_that_is_killed_anywhere_ends_in_the_same_world() {
-    for seed in 0..60 {
+    for seed in 0..40 {
         let (steps, world) = unkilled(seed).await;
         for cut in 1..=steps {
             let (stage, workflow) = killed(seed, &[cut]).await;
@@ -206,4 +207,45 @@ async fn every_event_can_be_the_last_one() {
 
 fn options_of(store: &MemoryStore) -> crate::runner::Options {
     options(store, 1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_breaks_or_fills_at_any_append_loses_nothing() {
+    let broken = || StoreError::Broken { source: Failure::new("disk::io", "no", Retry::Never) };
+    for seed in 0..30 {
+        let (_, world) = unkilled(seed).await;
+        for at in 0.. {
+            let stage = Stage::default();
+            let workflow = any_workflow(&stage, seed);
+            let accepted = (0..at).map(|_| None);
+            stage.store.answer_next(accepted.chain([Some(StoreError::Full), Some(broken())]));
+            let ended = execute(&workflow, &stage.store, options(&stage.store, 1)).await;
+            let whole = ended.is_ok();
+            stage.store.answer_next([]);
+            execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+            assert_eq!(world_of(&stage), world, "seed {seed}, append {at}");
+            effects_are_as_promised(&stage, &workflow, 1);
+            obeys_the_commit_rule(&workflow, &stage.store.events());
+            if whole {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_changes_nothing() {
+    for seed in 0..20 {
+        let (_, world) = unkilled(seed).await;
+        let stage = Stage::default();
+        let workflow = any_workflow(&stage, seed);
+        let mut options = options(&stage.store, 1);
+        let ticks = std::sync::atomic::AtomicI64::new(0);
+        options.clock = crate::runner::Clock::new(move || {
+            let tick = ticks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if tick % 2 == 0 { -1_000_000 * tick } else { 86_400_000 * tick }
+        });
+        execute(&workflow, &stage.store, options).await.unwrap();
+        assert_eq!(world_of(&stage), world);
+    }
 }

@@ -1,6 +1,7 @@
 //! A stand-in for Cilium: what `cilium install` makes of its values, and what the operator does while it runs.
 
 mod chart;
+mod mesh;
 mod operator;
 mod values;
 
@@ -14,6 +15,7 @@ use super::{
     objects::View,
 };
 
+pub(super) use mesh::exec;
 pub(super) use operator::{agent_fails, run};
 
 const NAMESPACE: &str = "kube-system";

@@ -21,6 +21,8 @@ use crate::{
 
 /// How long a configuration is tried by default.
 const TRIAL: Duration = Duration::from_mins(1);
+/// What takes effect is counted as this.
+const COUNTED: &str = "ApplyConfiguration";
 const WITHOUT_REBOOT: &str = "Applied configuration without a reboot";
 const WITH_REBOOT: &str = "Applied configuration with a reboot";
 
@@ -46,11 +48,9 @@ impl Api {
             plan.details =
                 format!("Dry run summary:\n{} (skipped in dry-run).\n{difference}", plan.details);
             plan.warnings.clear();
-            let mut response = Response::new(plan.reply());
-            response.extensions_mut().insert(ChangedNothing);
-            return Ok(response);
+            return Ok(plan.reply(false));
         }
-        match plan.mode {
+        let changed = match plan.mode {
             Mode::Try => {
                 let trial = request
                     .try_mode_timeout
@@ -58,25 +58,30 @@ impl Api {
                     .unwrap_or(TRIAL);
                 plan.details.push_str("\nThe config is applied in 'try' mode and will be automatically reverted back in ");
                 plan.details.push_str(&go_duration(trial));
+                let name = self.look(|_, machine, _| Ok(machine.hardware.name.clone()))?;
+                self.rack.commit(Changes::new().count("talos", &name, COUNTED))?;
                 self.use_config(&plan.config);
                 self.revert_after(trial, plan.current.clone());
+                true
             }
             Mode::NoReboot => {
-                self.keep(&plan)?;
+                let changed = self.keep(&plan)?;
                 self.use_config(&plan.config);
+                changed
             }
             Mode::Staged => self.keep(&plan)?,
             Mode::Reboot => {
                 self.keep(&plan)?;
                 boot::leave(&self.rack, self.vmid, Leave::Reboot);
+                true
             }
             Mode::Auto => {
                 return Err(Status::unknown(
                     "incorrect mode 'AUTO' specified for the apply config call",
                 ));
             }
-        }
-        Ok(Response::new(plan.reply()))
+        };
+        Ok(plan.reply(changed))
     }
 
     fn plan(
@@ -124,21 +129,21 @@ impl Api {
         Ok(Plan { mode, details, warnings, config: Arc::new(config), current })
     }
 
-    /// Makes it the configuration of the next boot.
-    fn keep(&self, plan: &Plan) -> Result<(), Status> {
+    /// Makes it the configuration of the next boot; says whether it was not all the same.
+    fn keep(&self, plan: &Plan) -> Result<bool, Status> {
         self.rack.change(|fleet| {
             let Some(machine) = fleet.machines.get_mut(&self.vmid) else {
                 return Err(Status::unavailable("the machine has no power"));
             };
             let mut disk = machine.disk.clone();
             disk.config = Some(plan.config.text().to_owned());
-            let unchanged = plan.current.as_ref().is_some_and(|now| **now == *plan.config);
-            let verb =
-                if unchanged { "ApplyConfiguration-unchanged" } else { "ApplyConfiguration" };
+            let unchanged = plan.current.as_ref().is_some_and(|now| **now == *plan.config)
+                && machine.disk.config == disk.config;
+            let verb = if unchanged { "ApplyConfiguration-unchanged" } else { COUNTED };
             let changes = Changes::new().count("talos", &machine.hardware.name, verb);
             self.rack.commit(disk.put(self.vmid, changes))?;
             machine.disk = disk;
-            Ok(())
+            Ok(!unchanged)
         })
     }
 
@@ -188,15 +193,19 @@ impl Plan {
         }
     }
 
-    fn reply(self) -> ApplyConfigurationResponse {
-        ApplyConfigurationResponse {
+    fn reply(self, changed: bool) -> Response<ApplyConfigurationResponse> {
+        let mut response = Response::new(ApplyConfigurationResponse {
             messages: vec![ApplyConfiguration {
                 metadata: None,
                 warnings: self.warnings,
                 mode: i32::from(self.mode),
                 mode_details: self.details,
             }],
+        });
+        if !changed {
+            response.extensions_mut().insert(ChangedNothing);
         }
+        response
     }
 }
 

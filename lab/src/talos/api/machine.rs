@@ -4,6 +4,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{Api, Replies, access, kubeconfig, replies};
+use crate::store::Changes;
 use crate::talos::{
     boot,
     live::{Leave, Part},
@@ -175,7 +176,12 @@ impl Api {
 
     /// Goes down once the reply has left; the name of the sequence in the machine's events.
     fn go_down(&self, how: Leave) -> Result<String, Status> {
-        self.look(|_, _, _| Ok(()))?;
+        let name = self.look(|_, machine, _| Ok(machine.hardware.name.clone()))?;
+        let verb = match how {
+            Leave::Reboot => "Reboot",
+            Leave::Shutdown => "Shutdown",
+        };
+        self.rack.commit(Changes::new().count("talos", &name, verb))?;
         boot::leave(&self.rack, self.vmid, how);
         Ok(Uuid::new_v4().to_string())
     }

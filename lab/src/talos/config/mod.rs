@@ -13,7 +13,7 @@ pub(super) use values::Authority;
 /// Parts of `machine` that a running machine takes over at once.
 ///
 /// Source: `CanApplyImmediate` of Talos 1.13.
-const IMMEDIATE: [&str; 17] = [
+const IMMEDIATE: [&str; 18] = [
     "ca",
     "acceptedCAs",
     "time",
@@ -31,9 +31,8 @@ const IMMEDIATE: [&str; 17] = [
     "seccompProfiles",
     "nodeAnnotations",
     "nodeLabels",
+    "nodeTaints",
 ];
-/// As before; these two have no room in the line above.
-const IMMEDIATE_TOO: [&str; 1] = ["nodeTaints"];
 /// Parts of `machine.features` that a running machine takes over at once.
 const IMMEDIATE_FEATURES: [&str; 5] =
     ["kubernetesTalosAPIAccess", "kubePrism", "hostDNS", "imageCache", "nodeAddressSortAlgorithm"];
@@ -115,8 +114,8 @@ fn lasting(main: &Mapping) -> Mapping {
     main.remove("debug");
     main.remove("cluster");
     if let Some(Value::Mapping(machine)) = main.get_mut("machine") {
-        for key in IMMEDIATE.iter().chain(&IMMEDIATE_TOO) {
-            machine.remove(*key);
+        for key in IMMEDIATE {
+            machine.remove(key);
         }
         if let Some(Value::Mapping(features)) = machine.get_mut("features") {
             for key in IMMEDIATE_FEATURES {

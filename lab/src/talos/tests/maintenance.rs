@@ -97,6 +97,11 @@ async fn a_bad_configuration_changes_nothing() {
     assert!(reply.messages[0].mode_details.starts_with("Dry run summary:\n"));
     assert_eq!(room.status(1001).stage, Some(Stage::Maintenance));
     assert_eq!(room.count("cp1", "ApplyConfiguration"), 0);
+    let calls = room.world.calls().list();
+    assert_eq!(
+        calls.last().map(|call| (call.name.as_str(), call.write)),
+        Some(("ApplyConfiguration", false))
+    );
 }
 
 #[tokio::test]

@@ -18,6 +18,11 @@ pub(super) enum Sight {
     Nothing,
     /// Somebody works on it.
     Busy(String),
+    /// A create of ours was cut short when the id was reserved: no disk, no name, no mark.
+    Reserved {
+        /// The host that it is on.
+        host: String,
+    },
     /// It carries our mark.
     Ours {
         /// The host that it is on.
@@ -69,11 +74,12 @@ async fn judge(
     }
     if config.is_reserved_only() {
         let asked = cx.recorded(ASKED).is_some() || client.has_created(host, vmid).await?;
-        return Err(if asked {
-            Error::Reserved { vmid, host: host.to_owned() }
+        let host = host.to_owned();
+        return if asked {
+            Ok(Sight::Reserved { host })
         } else {
-            foreign(vmid, host, &config)
-        });
+            Err(foreign(vmid, &host, &config))
+        };
     }
     if !ours {
         return Err(foreign(vmid, host, &config));

@@ -28,6 +28,7 @@ pub(super) async fn make(cx: &Cx, client: &Client, wanted: &Wanted<'_>) -> Resul
             Sight::Nothing => create(cx, client, wanted).await?,
             // Never applied over; the engine polls the probe until it is over.
             Sight::Busy(_) => return Ok(()),
+            Sight::Reserved { host } => release(wanted, &host).await?,
             Sight::Ours { host, config } => {
                 let place = Place { host: &host, config: &config };
                 let Some(step) = wanted.missing(&config) else {
@@ -57,6 +58,24 @@ async fn create(cx: &Cx, client: &Client, wanted: &Wanted<'_>) -> Result<(), Err
         Err(error) if error.says("already exists") => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Removes what a create of ours left that was cut short before it wrote anything.
+///
+/// It holds a lock that only root may pass over, with a ticket; there are no disks yet.
+async fn release(wanted: &Wanted<'_>, host: &str) -> Result<(), Error> {
+    let vmid = wanted.node.vmid;
+    let Some(admin) = wanted.root else {
+        return Err(Error::Reserved { vmid, host: host.to_owned() });
+    };
+    let root = admin.open(wanted.api).await?;
+    let query = [
+        ("skiplock", "1".to_owned()),
+        ("purge", "1".to_owned()),
+        ("destroy-unreferenced-disks", "0".to_owned()),
+    ];
+    let upid = root.delete(&["nodes", host, "qemu", &vmid.to_string()], &query).await?;
+    Ok(root.finish(&upid, CREATE).await?)
 }
 
 async fn take(

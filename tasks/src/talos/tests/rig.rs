@@ -70,7 +70,7 @@ fn made_of(room: &Room<'_>) -> Value {
 fn node(room: &Room<'_>, name: &str) -> Value {
     let mut node = room.node(name);
     node["host"] = json!(HOST);
-    node["machine"] = json!({ "cores": 2, "memory": "2GiB", "disk": "10GiB", "cpu": "host" });
+    node["machine"] = json!({ "cores": 2, "memory": "2GiB", "disk": "8GiB", "cpu": "host" });
     node
 }
 

@@ -1,0 +1,223 @@
+//! `flow output`: the outputs of a workflow, from what is recorded.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use flow_engine::ledger::Ledger;
+use flow_engine::workflow::{Resolved, Unresolved, Workflow};
+use flow_state::WorkflowVault;
+use serde_json::{Value, json};
+
+use super::past::{Past, name_of};
+use super::recorded::{self, Recorded};
+use crate::abort::Abort;
+use crate::args::{Global, Output};
+use crate::execution;
+use crate::exit::Exit;
+use crate::render::output::{self as lines, Known};
+use crate::terminal::{Terminal, stream};
+
+/// Prints one output, a field of it, or the list of all.
+///
+/// # Errors
+///
+/// There is none of this name, it is not known yet, or it is a secret that may not be shown so.
+pub(crate) fn output(terminal: Terminal, global: &Global, args: &Output) -> Result<Exit, Abort> {
+    let past = Past::find(global, args.workflow.as_deref())?;
+    let name = args.workflow.as_deref().map(name_of).transpose()?;
+    let run = past.run(None, name.as_deref())?;
+    let workflow = past.workflow(&run, args.workflow.as_deref())?;
+    let ledger = past.reader()?.ledger(&run.workflow).map_err(execution::state)?;
+    let vault = execution::vault(&past.dir, &past.site).of(&run.workflow);
+    let outputs = Outputs { workflow, ledger, vault, flag: past.site.flag() };
+    match &args.name {
+        Some(name) => one(terminal, &outputs, args, name),
+        None if args.to.is_some() || args.reveal => {
+            let message = "`--to` and `--reveal` are for one output";
+            Err(Abort::words(Exit::Usage, "output::name", message, "flow output NAME --to FILE"))
+        }
+        None => all(terminal, &outputs),
+    }
+}
+
+/// Where outputs come from.
+struct Outputs {
+    workflow: Workflow,
+    ledger: Ledger,
+    vault: WorkflowVault,
+    flag: String,
+}
+
+/// An output, or what it waits for.
+enum Looked {
+    Known(Resolved),
+    Until(String),
+}
+
+impl Outputs {
+    fn look(&self, name: &str) -> Result<Looked, Abort> {
+        let reads = self.workflow.output_reads(name);
+        let values = Recorded::for_reads(&self.workflow, &self.ledger, &self.vault, &reads)
+            .map_err(|failure| recorded::abort(Exit::State, failure))?;
+        match self.workflow.resolve_output(name, &values) {
+            Some(Ok(resolved)) => Ok(Looked::Known(resolved)),
+            Some(Err(Unresolved::Unknown(instance))) => {
+                Ok(Looked::Until(self.workflow.instance(instance).name.to_string()))
+            }
+            Some(Err(Unresolved::Failed(failure))) => {
+                Err(recorded::abort(Exit::InvalidFile, failure))
+            }
+            None => Err(self.unknown(name)),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> Abort {
+        let names: Vec<_> = self.workflow.outputs.keys().map(String::as_str).collect();
+        let message = format!("the workflow `{}` has no output `{name}`", self.workflow.name);
+        let help = match names.as_slice() {
+            [] => "write `[outputs]` in the workflow's file".to_owned(),
+            names => format!("it has: {}", names.join(", ")),
+        };
+        Abort::words(Exit::Usage, "output::unknown", message, help)
+    }
+}
+
+fn all(terminal: Terminal, outputs: &Outputs) -> Result<Exit, Abort> {
+    let mut listed = Vec::new();
+    for name in outputs.workflow.outputs.keys() {
+        let known = match outputs.look(name)? {
+            Looked::Known(resolved) if resolved.secret.is_empty() => Known::Value(resolved.params),
+            Looked::Known(_) => Known::Secret,
+            Looked::Until(instance) => Known::Until(instance),
+        };
+        listed.push((name.clone(), known));
+    }
+    if !terminal.json {
+        lines::list(&listed).iter().for_each(|line| terminal.data(line));
+        return Ok(Exit::Ok);
+    }
+    for (name, known) in &listed {
+        let mut object = json!({ "flow": stream::VERSION, "type": "output", "name": name });
+        match known {
+            Known::Value(value) => object["value"] = value.clone(),
+            Known::Secret => object["secret"] = json!(true),
+            Known::Until(instance) => object["until"] = json!(instance),
+        }
+        terminal.object(&object);
+    }
+    Ok(Exit::Ok)
+}
+
+fn one(terminal: Terminal, outputs: &Outputs, args: &Output, asked: &str) -> Result<Exit, Abort> {
+    // Names of outputs hold no dots; what follows the first one leads into the value.
+    let (name, path) =
+        asked.split_once('.').map_or((asked, None), |(name, path)| (name, Some(path)));
+    let resolved = match outputs.look(name)? {
+        Looked::Known(resolved) => resolved,
+        Looked::Until(instance) => {
+            let message = format!("`{name}` is not known until {instance} has succeeded");
+            let help = format!("flow run --until {instance}{}", outputs.flag);
+            return Err(Abort::words(Exit::NeedsHuman, "output::not-yet", message, help));
+        }
+    };
+    let pointer: String = path
+        .into_iter()
+        .flat_map(|path| path.split('.'))
+        .map(|part| format!("/{}", escaped(part)))
+        .collect();
+    let value =
+        resolved.params.pointer(&pointer).ok_or_else(|| no_field(asked, &resolved.params))?;
+    let is_secret = resolved.secret.iter().any(|secret| overlaps(secret, &pointer));
+    let data = if terminal.json {
+        let object = json!({
+            "flow": stream::VERSION, "type": "output", "name": asked, "value": value,
+        });
+        format!("{object}\n")
+    } else {
+        lines::raw(value)
+    };
+    if let Some(file) = &args.to {
+        write(file, &data)?;
+        terminal.say(format!("{} holds {asked}, readable by you only", file.display()));
+        return Ok(Exit::Ok);
+    }
+    if is_secret && !(args.reveal && std::io::stdout().is_terminal()) {
+        return Err(hidden(asked, args.reveal));
+    }
+    terminal.raw(data.as_bytes());
+    Ok(Exit::Ok)
+}
+
+fn escaped(part: &str) -> String {
+    part.replace('~', "~0").replace('/', "~1")
+}
+
+/// Whether one of two places in a value holds the other.
+fn overlaps(one: &str, other: &str) -> bool {
+    let holds = |outer: &str, inner: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    holds(one, other) || holds(other, one)
+}
+
+fn no_field(asked: &str, value: &Value) -> Abort {
+    let fields: Vec<_> = value.as_object().into_iter().flat_map(|fields| fields.keys()).collect();
+    let help = if fields.is_empty() {
+        "it is no table".to_owned()
+    } else {
+        let names: Vec<_> = fields.into_iter().map(String::as_str).collect();
+        format!("it has: {}", names.join(", "))
+    };
+    Abort::words(Exit::Usage, "output::unknown", format!("there is no `{asked}`"), help)
+}
+
+fn hidden(asked: &str, revealed: bool) -> Abort {
+    let message = if revealed {
+        format!("`{asked}` is a secret, and this is no terminal")
+    } else {
+        format!("`{asked}` is a secret")
+    };
+    let help = format!(
+        "`flow output {asked} --reveal` shows it on a terminal, `--to FILE` writes it to a file \
+         that only you can read"
+    );
+    Abort::words(Exit::NeedsHuman, "output::secret", message, help)
+}
+
+/// Writes a file as a whole, readable by its owner only from its first byte on.
+fn write(path: &Path, data: &str) -> Result<(), Abort> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        file.write_all(data.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map(drop).map_err(|error| error.error)
+    });
+    let message = || format!("{} cannot be written", path.display());
+    written.map_err(|error| Abort::io(Exit::Failed, message(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_covers_what_is_in_it_and_what_it_is_in() {
+        assert!(overlaps("", "/a") && overlaps("/a", "") && overlaps("/a/b", "/a"));
+        assert!(!overlaps("/a", "/ab") && !overlaps("/a", "/b"));
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, "old and longer").unwrap();
+        write(&path, "new").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(write(Path::new("/nowhere/at/all"), "").unwrap_err().exit, Exit::Failed);
+    }
+}

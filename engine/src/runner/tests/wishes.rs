@@ -1,0 +1,236 @@
+//! What a person wants of a run: a part of it, force, a stop, no secret shown.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::*;
+use crate::cx::{SiteContext, Stop};
+use crate::event::Event;
+use crate::id::Attempt;
+use crate::report::{Progress, Reporter};
+use crate::runner::{Run, Selected};
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Ears {
+    log: Vec<u8>,
+}
+
+impl Reporter for Ears {
+    fn progress(&mut self, _: Progress) {}
+
+    fn durable(&mut self, _: &[Event]) {}
+
+    fn log(&mut self, _: Instance, _: Attempt, bytes: &[u8]) {
+        self.log.extend_from_slice(bytes);
+    }
+}
+
+fn prepared(stage: &Stage, workflow: &Arc<Workflow>, selected: Selected) -> Run {
+    Run {
+        workflow: Arc::clone(workflow),
+        ledger: stage.store.ledger(&workflow.names()),
+        selected,
+        site: Arc::new(SiteContext::default()),
+        store: Arc::clone(&stage.store) as Arc<dyn crate::journal::Store>,
+        vault: Arc::clone(&stage.store) as Arc<dyn crate::journal::Vault>,
+        options: options(&stage.store, 1),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_interrupt_lets_applies_finish_with_one_look() {
+    let stage = Stage::default();
+    let mut slow = one(&stage, Effect::Once);
+    slow.kind.takes = Duration::from_secs(5);
+    let mut late = sketch(&stage, "late", Effect::Once, &[]);
+    late.kind.takes = Duration::from_secs(5);
+    stage.world.on_apply("late", [Reaction::Late(Duration::from_secs(9))]);
+    let next = sketch(&stage, "next", Effect::Converge, &[0]);
+    let workflow = workflow(vec![slow, late, next], &[]);
+    let (stop, stopped) = watch::channel(Stop::No);
+    let run = prepared(&stage, &workflow, Selected::all(&workflow));
+    let mut ears = Ears::default();
+    let (summary, ()) = tokio::join!(run.execute(&mut ears, stopped), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.send_replace(Stop::Graceful);
+    });
+    let summary = summary.unwrap();
+    assert_eq!(done(&summary, 0), Done::Created);
+    assert_eq!(summary.endings[1..], [Ending::Interrupted, Ending::NotStarted]);
+    assert_eq!(summary.ended, RunEnded::Interrupted);
+    assert!(summary.took < Duration::from_secs(6));
+    assert!(open(&stage, &workflow, 1));
+    let summary = execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+    assert_eq!(done(&summary, 1), Done::Recovered);
+    assert_eq!(stage.world.times("late"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_second_interrupt_drops_applies_and_leaves_them_open() {
+    let stage = Stage::default();
+    stage.world.on_apply("t", [Reaction::Hang]);
+    let workflow = workflow(vec![one(&stage, Effect::Converge)], &[]);
+    let (stop, stopped) = watch::channel(Stop::No);
+    let run = prepared(&stage, &workflow, Selected::all(&workflow));
+    let mut ears = Ears::default();
+    let (summary, ()) = tokio::join!(run.execute(&mut ears, stopped), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.send_replace(Stop::Graceful);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.send_replace(Stop::Forced);
+    });
+    let summary = summary.unwrap();
+    assert_eq!(summary.endings, [Ending::Interrupted]);
+    assert!(summary.took < Duration::from_secs(3));
+    assert!(open(&stage, &workflow, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn i8_a_secret_is_in_the_vault_and_nowhere_else() {
+    let stage = Stage::default();
+    let mut task = one(&stage, Effect::Converge);
+    task.kind.secret = Some("canary-canary-canary".to_owned());
+    task.kind.says = vec![b"before canary-cana".to_vec(), b"ry-canary after".to_vec()];
+    let mut again = task.clone();
+    again.name = "u".to_owned();
+    again.needs = vec![0];
+    let workflow = workflow(vec![task, again], &[]);
+    let run = prepared(&stage, &workflow, Selected::all(&workflow));
+    let (_keep, stop) = watch::channel(Stop::No);
+    let mut ears = Ears::default();
+    run.execute(&mut ears, stop).await.unwrap();
+    let vault: &dyn crate::journal::Vault = &*stage.store;
+    let kept = vault.secret(&workflow.instances[0].name, "key").unwrap().unwrap();
+    assert_eq!(kept.reveal(), &json!("canary-canary-canary"));
+    assert!(!stage.store.dump().contains("canary"));
+    // The first one could not know its own secret before it had looked; the second does.
+    let log = String::from_utf8(ears.log).unwrap();
+    assert!(log.ends_with("before *** after"), "{log}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn i7_only_what_is_selected_is_applied_and_the_rest_must_hold() {
+    let stage = Stage::default();
+    let sketches: Vec<Sketch> = vec![
+        sketch(&stage, "a", Effect::Converge, &[]),
+        sketch(&stage, "gate", Effect::Gate, &[0]),
+        sketch(&stage, "b", Effect::Converge, &[0, 1]),
+        sketch(&stage, "c", Effect::Converge, &[2]),
+    ];
+    let workflow = workflow(sketches, &[]);
+    let only_b = || Selected {
+        run: BTreeSet::from([Instance(2)]),
+        verify: BTreeSet::from([Instance(0), Instance(1)]),
+        ..Selected::default()
+    };
+    let go = async || {
+        let (_keep, stop) = watch::channel(Stop::No);
+        prepared(&stage, &workflow, only_b()).execute(&mut Ears::default(), stop).await
+    };
+    let Err(RunError::Unmet { unmet }) = go().await else { panic!("a was never applied") };
+    assert_eq!(unmet.len(), 1);
+    assert_eq!(unmet[0].instance.as_str(), "a");
+    assert_eq!((stage.world.effects().len(), stage.store.events().len()), (0, 0));
+
+    execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+    stage.world.remove("b");
+    stage.world.remove("c");
+    let summary = go().await.unwrap();
+    assert_eq!(done(&summary, 2), Done::Recreated);
+    assert_eq!(summary.endings[0], Ending::Verified);
+    assert_eq!(summary.endings[3], Ending::LeftOut);
+    assert_eq!(stage.world.times("c"), 1);
+
+    stage.world.remove("a");
+    assert!(matches!(go().await, Err(RunError::Unmet { .. })));
+    assert_eq!(stage.world.times("a"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_skip_leaves_out_blocks_only_those_that_need_it() {
+    let stage = Stage::default();
+    let sketches: Vec<Sketch> = vec![
+        sketch(&stage, "a", Effect::Converge, &[]),
+        sketch(&stage, "b", Effect::Converge, &[0]),
+        sketch(&stage, "c", Effect::Converge, &[]),
+    ];
+    let workflow = workflow(sketches, &[]);
+    let selected = Selected {
+        run: BTreeSet::from([Instance(1), Instance(2)]),
+        skip: BTreeSet::from([Instance(0)]),
+        ..Selected::default()
+    };
+    let (_keep, stop) = watch::channel(Stop::No);
+    let run = prepared(&stage, &workflow, selected);
+    let summary = run.execute(&mut Ears::default(), stop).await.unwrap();
+    assert_eq!(summary.endings[1], Ending::Blocked(vec![Instance(0)]));
+    assert_eq!(done(&summary, 2), Done::Created);
+}
+
+#[tokio::test(start_paused = true)]
+async fn force_applies_what_is_satisfied_and_spares_a_once() {
+    let stage = Stage::default();
+    let sketches =
+        vec![sketch(&stage, "a", Effect::Converge, &[]), sketch(&stage, "b", Effect::Once, &[])];
+    let workflow = workflow(sketches, &[]);
+    execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+    let all: BTreeSet<Instance> = workflow.ids().collect();
+    let force = Selected { force: all.clone(), ..Selected::all(&workflow) };
+    let (_keep, stop) = watch::channel(Stop::No);
+    let run = prepared(&stage, &workflow, force);
+    let summary = run.execute(&mut Ears::default(), stop.clone()).await.unwrap();
+    assert_eq!((done(&summary, 0), done(&summary, 1)), (Done::Updated, Done::Kept));
+    let redo = Selected { redo: all, ..Selected::all(&workflow) };
+    let run = prepared(&stage, &workflow, redo);
+    let summary = run.execute(&mut Ears::default(), stop).await.unwrap();
+    assert_eq!((done(&summary, 0), done(&summary, 1)), (Done::UpToDate, Done::Recreated));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_open_outside_of_the_selection_is_looked_at_and_never_applied() {
+    let stage = Stage::default();
+    let hung = || Failure::new("world::hung-up", "hung up", Retry::Never);
+    stage.world.on_apply("took", [Reaction::LoseReply]);
+    stage.world.on_apply("lost", [Reaction::Refuse(hung())]);
+    let mut took = sketch(&stage, "took", Effect::Converge, &[]);
+    took.retry.attempts = 1;
+    let sketches = vec![
+        took,
+        sketch(&stage, "lost", Effect::Once, &[]),
+        sketch(&stage, "u", Effect::Once, &[]),
+    ];
+    let workflow = workflow(sketches, &[]);
+    let selected = |run: &[u32]| Selected {
+        run: run.iter().copied().map(Instance).collect(),
+        ..Selected::default()
+    };
+    let (_keep, stop) = watch::channel(Stop::No);
+    let first = prepared(&stage, &workflow, selected(&[0, 1]));
+    first.execute(&mut Ears::default(), stop.clone()).await.unwrap();
+    assert!(open(&stage, &workflow, 0) && open(&stage, &workflow, 1));
+
+    let second = prepared(&stage, &workflow, selected(&[2]));
+    let summary = second.execute(&mut Ears::default(), stop).await.unwrap();
+    assert_eq!(done(&summary, 0), Done::Recovered);
+    assert_eq!(summary.endings[1], Ending::LeftOut);
+    assert_eq!(summary.ended, RunEnded::Complete);
+    assert!(!open(&stage, &workflow, 0) && open(&stage, &workflow, 1));
+    assert_eq!((stage.world.times("took"), stage.world.times("lost")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn force_is_not_forgotten_by_a_retry() {
+    let stage = Stage::default();
+    let workflow = workflow(vec![one(&stage, Effect::Converge)], &[]);
+    execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+    stage.world.on_apply("t", [refusal(Retry::Backoff)]);
+    let force = Selected { force: BTreeSet::from([Instance(0)]), ..Selected::all(&workflow) };
+    let (_keep, stop) = watch::channel(Stop::No);
+    let run = prepared(&stage, &workflow, force);
+    let summary = run.execute(&mut Ears::default(), stop).await.unwrap();
+    assert_eq!(done(&summary, 0), Done::Updated);
+    assert_eq!(stage.world.times("t"), 2);
+}
