@@ -107,7 +107,7 @@ fn read(
         let number = u32::try_from(at).unwrap_or(u32::MAX);
         let file = files[at].clone();
         let table = source::parse(&file, number, findings);
-        for include in syntax::sections(&table, at == 0, &mut sections, findings) {
+        for include in syntax::sections(table, at == 0, &mut sections, findings) {
             match sources.workflow(&include.value, Some(&file.name)) {
                 Ok(source) if files.iter().any(|known| known.name == source.name) => {
                     findings.push(
@@ -234,6 +234,7 @@ impl<'a> Loader<'a, '_> {
                 return None;
             }
         };
+        self.size(&numbered.graph);
         if !self.findings.is_empty() {
             return None;
         }
@@ -246,6 +247,24 @@ impl<'a> Loader<'a, '_> {
             .collect();
         workflow.roots.files = Value::Object(files);
         Some(workflow)
+    }
+
+    /// Each instance lists what it needs, so barriers must not multiply into more than fits.
+    fn size(&mut self, graph: &Graph) {
+        const MOST: usize = 50_000_000;
+
+        let barriers = (graph.instances()..).take(graph.len() - graph.instances() as usize);
+        let pairs =
+            barriers.map(|b| graph.parents(b).len().saturating_mul(graph.children(b).len()));
+        if pairs.fold(0, usize::saturating_add) > MOST {
+            self.findings.push(
+                Finding::nowhere(
+                    "workflow::too-large",
+                    format!("more than {MOST} needs between instances"),
+                )
+                .help("put a task of one instance between two that have very many"),
+            );
+        }
     }
 
     fn drafts(&mut self, registry: &Registry) -> Drafts<'a> {

@@ -94,6 +94,35 @@ impl Node {
         }
     }
 
+    /// The value as text that does not depend on the order of keys.
+    pub(crate) fn canonical(&self, into: &mut String) {
+        match &self.content {
+            Content::Table(table) => {
+                let mut entries: Vec<&Entry> = table.entries.iter().collect();
+                entries.sort_by(|a, b| a.key.cmp(&b.key));
+                into.push('{');
+                for entry in entries {
+                    into.push_str(&Value::from(entry.key.as_str()).to_string());
+                    into.push(':');
+                    entry.value.canonical(into);
+                    into.push(',');
+                }
+                into.push('}');
+            }
+            Content::List(items) => {
+                into.push('[');
+                for item in items {
+                    item.canonical(into);
+                    into.push(',');
+                }
+                into.push(']');
+            }
+            Content::Text(_) | Content::Integer(_) | Content::Float(_) | Content::Bool(_) => {
+                into.push_str(&self.to_json().to_string());
+            }
+        }
+    }
+
     /// The value as JSON, strings as written.
     pub(crate) fn to_json(&self) -> Value {
         match &self.content {

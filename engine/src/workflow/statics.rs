@@ -60,11 +60,17 @@ impl<'a> Statics<'a> {
 
     /// Parses all strings of a value.
     pub(crate) fn compile(&self, node: &Node, findings: &mut Findings) -> Written {
-        let mut compiler =
-            Compiler { statics: self, leaves: Vec::new(), places: Vec::new(), findings };
+        let mut compiler = Compiler {
+            statics: self,
+            leaves: Vec::new(),
+            places: Vec::new(),
+            escapes: false,
+            findings,
+        };
         let base = compiler.value(node, String::new());
-        let Compiler { leaves, places, .. } = compiler;
-        Written { compiled: Arc::new(Compiled::new(node.to_json(), base, leaves)), places }
+        let Compiler { leaves, places, escapes, .. } = compiler;
+        let raw = escapes.then(|| node.to_json());
+        Written { compiled: Arc::new(Compiled::new(raw, base, leaves)), places }
     }
 
     fn unknown_names(&self, place: Span, leaf: &Leaf, findings: &mut Findings) {
@@ -331,6 +337,8 @@ struct Compiler<'a, 'f> {
     statics: &'a Statics<'a>,
     leaves: Vec<Leaf>,
     places: Vec<Span>,
+    /// A literal is written otherwise than it is meant.
+    escapes: bool,
     findings: &'f mut Findings,
 }
 
@@ -356,7 +364,10 @@ impl Compiler<'_, '_> {
 
     fn text(&mut self, text: &str, place: Span, pointer: String) -> String {
         match Leaf::parse(text, pointer) {
-            Ok(Parsed::Literal(literal)) => return literal,
+            Ok(Parsed::Literal(literal)) => {
+                self.escapes |= literal != text;
+                return literal;
+            }
             Ok(Parsed::Leaf(leaf)) => {
                 self.statics.unknown_names(place, &leaf, self.findings);
                 self.leaves.push(*leaf);
