@@ -62,7 +62,7 @@ impl Redactor {
     }
 
     fn learn_text(&self, text: &str) {
-        if text.len() < SHORTEST {
+        if text.len() < SHORTEST || is_public(text) {
             return;
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,6 +134,12 @@ impl Known {
             }
         }
     }
+}
+
+/// Whether a text is nothing but certificates, which a secret may hold beside their key.
+fn is_public(text: &str) -> bool {
+    text.trim_start().starts_with("-----BEGIN CERTIFICATE-----")
+        && secret_lines(text).next().is_none()
 }
 
 /// The lines of a secret that are secrets by themselves. A certificate is public by nature, and

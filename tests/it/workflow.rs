@@ -23,7 +23,7 @@ with.apply = ["touch", "${each.key}.txt"]
 uses = "shell"
 needs = ["each"]
 with.sh = true
-with.apply = "echo files=$(ls *.txt | wc -l) > $FLOW_OUTPUT"
+with.apply = "echo files=$(ls ?.txt | wc -l) > $FLOW_OUTPUT"
 with.outputs = ["files"]
 
 [tasks.tell]
@@ -70,8 +70,8 @@ fn a_workflow_fails_in_the_middle_is_edited_and_resumes() {
     room.write("ten.toml", &TEN.replace(r#"["false"]"#, r#"["true"]"#));
     let resumed = room.ok(&["resume"]);
     assert!(room.path().join("after.txt").exists(), "{resumed:#?}");
-    assert_eq!(room.ok(&["output", "files"]).out.trim(), "4");
-    assert!(room.ok(&["logs", "tell"]).out.contains("4 files"));
+    assert_eq!(room.ok(&["output", "files"]).out.trim(), "3");
+    assert!(room.ok(&["logs", "tell"]).out.contains("3 files"));
     assert!(!room.path().join(".flow/sites/lab").exists(), "no lab was started");
 
     let again = room.ok(&["run", "ten.toml"]);

@@ -31,7 +31,11 @@ pub(crate) fn graph(terminal: Terminal, global: &Global, args: &Graph) -> Result
     let picture = Picture::new(&workflow, &ledger);
     let format = if terminal.json { Format::Json } else { args.format };
     match format {
-        Format::Text => graph::text(&picture).iter().for_each(|line| terminal.data(line)),
+        Format::Text => {
+            for line in graph::text(&picture) {
+                terminal.data(line);
+            }
+        }
         Format::Dot => terminal.raw(graph::dot(&picture).as_bytes()),
         Format::Json => terminal.object(&graph::object(&picture)),
     }

@@ -40,7 +40,9 @@ pub(crate) fn logs(terminal: Terminal, global: &Global, args: &Logs) -> Result<E
             if terminal.json {
                 terminal.object(&stream::object(&event.event, Some(name.as_str())));
             } else {
-                logs::ending(event).iter().for_each(|line| terminal.data(line));
+                for line in logs::ending(event) {
+                    terminal.data(line);
+                }
             }
         }
     }

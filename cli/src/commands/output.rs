@@ -93,7 +93,9 @@ fn all(terminal: Terminal, outputs: &Outputs) -> Result<Exit, Abort> {
         listed.push((name.clone(), known));
     }
     if !terminal.json {
-        lines::list(&listed).iter().for_each(|line| terminal.data(line));
+        for line in lines::list(&listed) {
+            terminal.data(line);
+        }
         return Ok(Exit::Ok);
     }
     for (name, known) in &listed {
@@ -120,11 +122,9 @@ fn one(terminal: Terminal, outputs: &Outputs, args: &Output, asked: &str) -> Res
             return Err(Abort::words(Exit::NeedsHuman, "output::not-yet", message, help));
         }
     };
-    let pointer: String = path
-        .into_iter()
-        .flat_map(|path| path.split('.'))
-        .map(|part| format!("/{}", escaped(part)))
-        .collect();
+    let pointer = path.map_or_else(String::new, |path| {
+        path.split('.').fold(String::new(), |pointer, part| pointer + "/" + &escaped(part))
+    });
     let value =
         resolved.params.pointer(&pointer).ok_or_else(|| no_field(asked, &resolved.params))?;
     let is_secret = resolved.secret.iter().any(|secret| overlaps(secret, &pointer));

@@ -15,6 +15,8 @@ use crate::exit::Exit;
 /// Recorded outputs, and the secrets that were asked for.
 pub(super) struct Recorded {
     produced: BTreeMap<Instance, (Value, Secrets)>,
+    /// Whether a secret was asked for that no vault holds: a gate's lives in memory only.
+    pub(super) lacks_secret: bool,
 }
 
 impl Recorded {
@@ -29,7 +31,7 @@ impl Recorded {
         vault: &dyn Vault,
         reads: &[Read],
     ) -> Result<Self, Failure> {
-        let mut produced = BTreeMap::new();
+        let (mut produced, mut lacks_secret) = (BTreeMap::new(), false);
         for read in reads {
             let name = &workflow.instance(read.instance).name;
             let success = ledger.row(name).and_then(|row| row.success.as_ref());
@@ -41,13 +43,16 @@ impl Recorded {
                 let asked = read.field.as_deref().is_none_or(|field| field == secret.as_str());
                 read.secret && asked
             });
+            let mut found = false;
             for secret in wanted {
                 if let Some(value) = vault.secret(name, secret)? {
                     secrets.insert(secret.clone(), value);
+                    found = true;
                 }
             }
+            lacks_secret |= read.secret && !found;
         }
-        Ok(Self { produced })
+        Ok(Self { produced, lacks_secret })
     }
 }
 

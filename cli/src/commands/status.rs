@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flow_engine::ledger::Ledger;
+use flow_engine::ledger::{Ledger, Row};
 use flow_engine::rank::{self, Expect};
 use flow_engine::workflow::Workflow;
 use flow_engine::{Instance, Seq};
@@ -33,7 +33,9 @@ pub(crate) fn status(terminal: Terminal, global: &Global, args: &Status) -> Resu
     if terminal.json {
         terminal.object(&view.object());
     } else {
-        lines::status(&view).iter().for_each(|line| terminal.data(line));
+        for line in lines::status(&view) {
+            terminal.data(line);
+        }
     }
     Ok(Exit::Ok)
 }
@@ -54,11 +56,15 @@ pub(crate) fn runs(terminal: Terminal, global: &Global) -> Result<Exit, Abort> {
         listed.push(line(&past, run, holder.as_ref().filter(|_| is_last))?);
     }
     if terminal.json {
-        listed.iter().for_each(|run| terminal.object(&run.object()));
+        for run in &listed {
+            terminal.object(&run.object());
+        }
     } else if listed.is_empty() {
         return Ok(nothing(terminal, &past));
     } else {
-        lines::runs(&listed).iter().for_each(|line| terminal.data(line));
+        for line in lines::runs(&listed) {
+            terminal.data(line);
+        }
     }
     Ok(Exit::Ok)
 }
@@ -85,7 +91,7 @@ fn view(past: &Past, run: &RunSummary) -> Result<StatusView, Abort> {
     // A workflow that cannot be read any more must not hide what became of its run.
     let workflow = past.workflow(run, None).ok();
     let ledger = reader.ledger(&run.workflow).map_err(execution::state)?;
-    let left = workflow.as_ref().map(|workflow| left(workflow, &ledger, &story));
+    let left = workflow.as_ref().and_then(|workflow| left(past, workflow, &ledger, &story));
     let waiting = workflow.as_ref().map(|workflow| waiting(workflow, run, &story));
     Ok(StatusView {
         site: past.site.site.name.clone(),
@@ -120,19 +126,28 @@ fn standing(story: &Story, holder: Option<&Owner>, left: Option<Duration>) -> St
     }
 }
 
-/// The longest chain of what has not ended well yet.
-fn left(workflow: &Workflow, ledger: &Ledger, story: &Story) -> Duration {
+/// The longest chain of what has not ended well yet; `None` where a lab has not shown yet how
+/// long things take in it, since a file speaks of real machines.
+fn left(past: &Past, workflow: &Workflow, ledger: &Ledger, story: &Story) -> Option<Duration> {
     let row = |id: Instance| ledger.row(&workflow.instance(id).name).cloned().unwrap_or_default();
     let rows: Vec<_> = workflow.ids().map(row).collect();
-    let durations = rank::durations(workflow, &rows, |id| {
+    let done = |id: Instance| {
         let told = story.instances.get(&workflow.instance(id).name);
-        match told.and_then(Told::done) {
-            Some(_) => Expect::Nothing,
-            None => Expect::of(workflow.task_of(id).effect, &rows[id.index()]),
+        workflow.instance(id).skipped || told.and_then(Told::done).is_some()
+    };
+    let is_learned = |row: &Row| !(row.durations.is_empty() && row.probes.is_empty());
+    let mut open = workflow.ids().filter(|id| !done(*id));
+    if past.site.site.is_lab && !open.all(|id| is_learned(&rows[id.index()])) {
+        return None;
+    }
+    let durations = rank::durations(workflow, &rows, |id| {
+        if done(id) {
+            return Expect::Nothing;
         }
+        Expect::of(workflow.task_of(id).effect, &rows[id.index()])
     });
     let ranks = rank::ranks(&workflow.graph, &durations);
-    Duration::from_millis(ranks.into_iter().max().unwrap_or_default())
+    Some(Duration::from_millis(ranks.into_iter().max().unwrap_or_default()))
 }
 
 /// How many of the considered instances were not heard of; a partial run does not say.

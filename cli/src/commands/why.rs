@@ -1,6 +1,7 @@
 //! `flow why`: what is recorded of an instance against what is declared, without a look at the
 //! world.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use flow_engine::event::{Body, Outcome};
@@ -17,7 +18,7 @@ use crate::abort::Abort;
 use crate::args::{Global, Why};
 use crate::execution;
 use crate::exit::Exit;
-use crate::render::change::changes;
+use crate::render::change::{Changed, changes};
 use crate::render::story::Story;
 use crate::render::time::took;
 use crate::render::why::{self as lines, Inputs, Trouble, WhyView};
@@ -51,7 +52,9 @@ pub(crate) fn why(terminal: Terminal, global: &Global, args: &Why) -> Result<Exi
     if terminal.json {
         terminal.object(&view.object());
     } else {
-        lines::why(&view).iter().for_each(|line| terminal.data(line));
+        for line in lines::why(&view) {
+            terminal.data(line);
+        }
     }
     Ok(Exit::Ok)
 }
@@ -112,10 +115,10 @@ impl Asked<'_> {
             on_drift: task.on_drift,
             applies_on_change: task.kind.applies_on_change(def.with.raw()),
             stale,
-            skipped: def.skipped,
             recorded,
             redefined: success.is_some_and(|s| s.fingerprint.definition != task.definition),
-            inputs: self.inputs(),
+            inputs: self.inputs(instance),
+            upstream: self.upstream(),
             trouble: self.trouble(),
             drift: success.and_then(|success| success.drift.clone()),
             notes: success.map(|success| success.notes.clone()).unwrap_or_default(),
@@ -125,30 +128,60 @@ impl Asked<'_> {
     }
 
     /// Resolves the parameters on what is recorded, and compares them with those of then.
-    fn inputs(&self) -> Inputs {
-        let success = self.row().and_then(|row| row.success.as_ref());
+    fn inputs(&self, instance: Instance) -> Inputs {
+        let name = &self.workflow.instance(instance).name;
+        let success = self.ledger.row(name).and_then(|row| row.success.as_ref());
         let Some(success) = success else { return Inputs::Compared(Vec::new()) };
         let vault = execution::vault(&self.past.dir, &self.past.site).of(&self.run.workflow);
-        let reads = self.workflow.reads(self.instance);
+        let reads = self.workflow.reads(instance);
         let values = match Recorded::for_reads(self.workflow, &self.ledger, &vault, &reads) {
             Ok(values) => values,
             Err(failure) => return Inputs::Unreadable(failure.message),
         };
-        match self.workflow.resolve(self.instance, &values) {
-            Ok(resolved) => match stored(resolved, &vault) {
-                Ok(params) => {
-                    Inputs::Compared(changes("with", &success.fingerprint.params, &params))
-                }
-                Err(failure) => Inputs::Unreadable(failure.message),
-            },
+        let resolved = match self.workflow.resolve(instance, &values) {
+            Ok(resolved) => resolved,
             Err(Unresolved::Unknown(id)) => {
-                Inputs::Until(self.workflow.instance(id).name.to_string())
+                return Inputs::Until(self.workflow.instance(id).name.to_string());
             }
-            Err(Unresolved::Failed(failure)) => Inputs::Unreadable(failure.message),
+            Err(Unresolved::Failed(failure)) => return Inputs::Unreadable(failure.message),
+        };
+        let mut before = success.fingerprint.params.clone();
+        if values.lacks_secret {
+            forget_unknown(&resolved, &mut before);
+        }
+        match stored(resolved, &vault) {
+            Ok(params) => Inputs::Compared(changes("with", &before, &params)),
+            Err(failure) => Inputs::Unreadable(failure.message),
         }
     }
 
+    /// The gates that it reads of and that will say something else, with what changed for them.
+    fn upstream(&self) -> Vec<(String, Vec<Changed>)> {
+        let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
+        let mut left = vec![self.instance];
+        while let Some(reader) = left.pop() {
+            for read in self.workflow.reads(reader) {
+                let id = read.instance;
+                let is_gate = self.workflow.task_of(id).effect == Effect::Gate;
+                if !is_gate || !seen.insert(id) {
+                    continue;
+                }
+                left.push(id);
+                match self.inputs(id) {
+                    Inputs::Compared(changed) if !changed.is_empty() => {
+                        found.push((self.workflow.instance(id).name.to_string(), changed));
+                    }
+                    Inputs::Compared(_) | Inputs::Until(_) | Inputs::Unreadable(_) => {}
+                }
+            }
+        }
+        found
+    }
+
     fn trouble(&self) -> Trouble {
+        if self.workflow.instance(self.instance).skipped {
+            return Trouble::LeftOut;
+        }
         let row = self.row();
         if let Some(open) = row.and_then(|row| row.open.as_ref()) {
             return Trouble::Open(open.run);
@@ -161,7 +194,7 @@ impl Asked<'_> {
             return Trouble::None;
         }
         let ancestors = self.workflow.graph.ancestors([self.instance.0]);
-        let before: std::collections::BTreeSet<_> = ancestors
+        let before: BTreeSet<_> = ancestors
             .into_iter()
             .filter(|vertex| *vertex < self.workflow.graph.instances())
             .map(|vertex| &self.workflow.instance(Instance(vertex)).name)
@@ -176,11 +209,21 @@ fn age(at: i64) -> Duration {
     Duration::from_millis(u64::try_from(now().saturating_sub(at)).unwrap_or_default())
 }
 
+/// Takes out of recorded parameters what cannot be compared: secrets of which nothing is kept.
+fn forget_unknown(resolved: &Resolved, before: &mut Value) {
+    for pointer in &resolved.secret {
+        let unknown = resolved.params.pointer(pointer).is_none_or(Value::is_null);
+        if let Some(value) = before.pointer_mut(pointer).filter(|_| unknown) {
+            *value = Value::Null;
+        }
+    }
+}
+
 /// Parameters as the ledger keeps them: a keyed digest in the place of each secret.
 fn stored(resolved: Resolved, vault: &dyn Vault) -> Result<Value, Failure> {
     let Resolved { mut params, secret } = resolved;
     for pointer in &secret {
-        if let Some(value) = params.pointer_mut(pointer) {
+        if let Some(value) = params.pointer_mut(pointer).filter(|value| !value.is_null()) {
             *value = json!({ "$secret": vault.digest(value)? });
         }
     }

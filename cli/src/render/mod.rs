@@ -1,5 +1,10 @@
 //! Values to lines: pure, and held by tests.
 
+#![cfg_attr(
+    test,
+    expect(clippy::needless_raw_string_hashes, reason = "snapbox writes its snapshots with them")
+)]
+
 pub(crate) mod change;
 pub(crate) mod graph;
 pub(crate) mod logs;

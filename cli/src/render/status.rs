@@ -264,7 +264,7 @@ mod tests {
             run: RunId(9),
             standing,
             worked: Duration::from_secs(549),
-            last: Duration::from_secs(360),
+            last: Duration::from_mins(6),
             done: 63,
             failed: Vec::new(),
             asked: vec![(InstanceName::parse("nodes-ready"), Duration::from_secs(110))],
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn a_run_that_goes_on_names_who_and_what() {
         let by = "pid 5120 of LOGIN on laptop".to_owned();
-        let left = Some(Duration::from_secs(1620));
+        let left = Some(Duration::from_mins(27));
         let view = view(Standing::Running { by, left });
         assert_data_eq!(
             status(&view).join("\n") + "\n",

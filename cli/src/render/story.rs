@@ -119,7 +119,7 @@ fn since(began: Option<i64>, end: i64) -> Duration {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use flow_engine::event::{Event, Intent, RunStarted};
+    use flow_engine::event::{Event, Intent};
     use flow_engine::{Retry, RunId, Seq, Token};
 
     use super::*;
@@ -131,7 +131,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn began(at: i64) -> NamedEvent {
-        event(at, "", Body::Run(Box::new(RunStarted::default())))
+        event(at, "", Body::Run(Box::default()))
     }
 
     pub(crate) fn asked(at: i64, name: &str) -> NamedEvent {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::change::Changed;
 use super::names::folded;
 use super::report;
-use super::text::{hang, pad, width};
+use super::text::{PAGE, hang, pad, width};
 use super::time::ago;
 
 /// The most changed places that are shown.
@@ -33,6 +33,8 @@ pub(crate) enum Trouble {
     /// Nothing.
     #[default]
     None,
+    /// Its `when` is false.
+    LeftOut,
     /// Its effect was asked for, and nobody knows whether it happened.
     Open(RunId),
     /// It failed, so many tries in.
@@ -60,14 +62,14 @@ pub(crate) struct WhyView {
     pub(crate) applies_on_change: bool,
     /// Whether an action's last success is too old.
     pub(crate) stale: bool,
-    /// `when` is false.
-    pub(crate) skipped: bool,
     /// The run of the last success that stands, and how long ago.
     pub(crate) recorded: Option<(RunId, Duration)>,
     /// Whether the task's definition differs from then.
     pub(crate) redefined: bool,
     /// How its inputs differ from then.
     pub(crate) inputs: Inputs,
+    /// Gates whose answer it reads and whose own inputs changed, with these.
+    pub(crate) upstream: Vec<(String, Vec<Changed>)>,
     /// What is in the way.
     pub(crate) trouble: Trouble,
     /// What differed at the last look and was left alone.
@@ -86,7 +88,7 @@ impl WhyView {
             Inputs::Compared(changed) => !changed.is_empty(),
             Inputs::Until(_) | Inputs::Unreadable(_) => false,
         };
-        inputs || self.redefined
+        inputs || self.redefined || !self.upstream.is_empty()
     }
 
     /// Everything as one object of JSON.
@@ -107,12 +109,16 @@ impl WhyView {
         });
         let history = self.history.iter().map(|(run, how)| json!({ "run": run, "how": how }));
         object["history"] = history.collect();
+        let place = |changed: &Changed| {
+            let Changed { place, from, to } = changed;
+            json!({ "place": place, "from": from, "to": to })
+        };
+        let upstream = self.upstream.iter().map(|(gate, changed)| {
+            json!({ "instance": gate, "changed": changed.iter().map(place).collect::<Vec<_>>() })
+        });
+        object["upstream"] = upstream.collect();
         match &self.inputs {
             Inputs::Compared(changed) => {
-                let place = |changed: &Changed| {
-                    let Changed { place, from, to } = changed;
-                    json!({ "place": place, "from": from, "to": to })
-                };
                 object["changed"] = changed.iter().map(place).collect();
             }
             Inputs::Until(instance) => object["inputs-until"] = json!(instance),
@@ -120,6 +126,7 @@ impl WhyView {
         }
         match &self.trouble {
             Trouble::None => {}
+            Trouble::LeftOut => object["left-out"] = json!(true),
             Trouble::Open(run) => object["open-in-run"] = json!(run),
             Trouble::Failed(run, failure, attempts) => {
                 object["failed"] = json!({ "run": run, "failure": failure, "attempts": attempts });
@@ -132,7 +139,7 @@ impl WhyView {
 
 /// The lines that answer why.
 pub(crate) fn why(view: &WhyView) -> Vec<String> {
-    let mut lines = hang("", &headline(view));
+    let mut lines = headline(view);
     if let Trouble::Failed(_, failure, attempts) = &view.trouble {
         lines.push(String::new());
         lines.extend(report::failure(&view.name, failure, *attempts));
@@ -159,29 +166,32 @@ pub(crate) fn why(view: &WhyView) -> Vec<String> {
     lines
 }
 
-fn headline(view: &WhyView) -> String {
+fn headline(view: &WhyView) -> Vec<String> {
     let name = &view.name;
-    match &view.trouble {
+    let words = match &view.trouble {
+        Trouble::LeftOut => format!("{name} is left out: its `when` is false"),
         Trouble::Open(run) => {
-            return format!(
-                "{name} is in doubt: run {run} asked for its effect and has no outcome of it"
-            );
+            format!("{name} is in doubt: run {run} asked for its effect and has no outcome of it")
         }
-        Trouble::Failed(run, _, _) => return format!("{name} failed in run {run}"),
+        Trouble::Failed(run, _, _) => format!("{name} failed in run {run}"),
         Trouble::Blocked(run, by) => {
             let by = folded(by.iter().map(String::as_str)).join(", ");
-            return format!("{name} could not start in run {run}: {by} failed");
+            format!("{name} could not start in run {run}: {by} failed")
         }
-        Trouble::None => {}
-    }
-    format!("{name} {}: {}", decision(view), reason(view))
+        Trouble::None => {
+            let (decision, reason) = (decision(view), reason(view));
+            let line = format!("{name} {decision}: {reason}");
+            if width(&line) > PAGE {
+                return [format!("{name} {decision}:"), format!("  {reason}")].into();
+            }
+            line
+        }
+    };
+    hang("", &words)
 }
 
 /// What a run would do, as far as that can be said without looking at the world.
 fn decision(view: &WhyView) -> &'static str {
-    if view.skipped {
-        return "is left out";
-    }
     match (view.effect, view.recorded) {
         (Effect::Gate, _) => "is looked at in every run",
         (Effect::Action, None) => "would run",
@@ -197,9 +207,6 @@ fn decision(view: &WhyView) -> &'static str {
 }
 
 fn reason(view: &WhyView) -> String {
-    if view.skipped {
-        return "its `when` is false".to_owned();
-    }
     let Some((run, since)) = view.recorded else {
         return format!("nothing is recorded of it on {}", view.site);
     };
@@ -215,12 +222,17 @@ fn reason(view: &WhyView) -> String {
             many => reasons.push(format!("{many} inputs changed")),
         },
         Inputs::Until(instance) => {
-            reasons.push(format!("its inputs are not known until {instance} has succeeded"));
+            return format!("its inputs are not known until {instance} has succeeded");
         }
         Inputs::Unreadable(_) => reasons.push("its inputs cannot be compared".to_owned()),
     }
     if view.redefined {
         reasons.push("its definition changed".to_owned());
+    }
+    match view.upstream.as_slice() {
+        [] => {}
+        [(gate, _)] => reasons.push(format!("what it reads of {gate} changed")),
+        gates => reasons.push(format!("what it reads of {} gates changed", gates.len())),
     }
     if reasons.is_empty() {
         reasons.push("nothing changed".to_owned());
@@ -229,21 +241,31 @@ fn reason(view: &WhyView) -> String {
 }
 
 fn inputs(view: &WhyView) -> Vec<String> {
-    let changed = match &view.inputs {
-        Inputs::Compared(changed) => changed,
-        Inputs::Until(_) => return Vec::new(),
-        Inputs::Unreadable(words) => return hang("  input    ", words),
+    let mut lines = match &view.inputs {
+        Inputs::Compared(changed) => places("  input    ", changed),
+        Inputs::Until(_) => Vec::new(),
+        Inputs::Unreadable(words) => hang("  input    ", words),
     };
+    for (gate, changed) in &view.upstream {
+        lines.push(format!("  from     {gate}"));
+        lines.extend(places("           ", changed));
+    }
+    lines
+}
+
+/// One line for each changed place, behind a label.
+fn places(label: &str, changed: &[Changed]) -> Vec<String> {
     let shown = changed.iter().take(PLACES);
     let widest = shown.clone().map(|changed| width(&changed.place)).max().unwrap_or_default();
+    let further = " ".repeat(width(label));
     let mut lines = Vec::new();
     for (at, Changed { place, from, to }) in shown.enumerate() {
-        let label = if at == 0 { "  input    " } else { "           " };
+        let label = if at == 0 { label } else { &further };
         let label = format!("{label}{}   ", pad(place, widest));
         lines.extend(hang(&label, &format!("{from} → {to}")));
     }
     if changed.len() > PLACES {
-        lines.push(format!("           {} more", changed.len() - PLACES));
+        lines.push(format!("{further}{} more", changed.len() - PLACES));
     }
     lines
 }
@@ -267,7 +289,7 @@ fn kind(view: &WhyView) -> String {
 fn next(view: &WhyView) -> Vec<(String, String)> {
     let WhyView { name, site_flag: site, .. } = view;
     match &view.trouble {
-        Trouble::None => Vec::new(),
+        Trouble::None | Trouble::LeftOut => Vec::new(),
         Trouble::Open(_) => vec![(
             format!("flow resume{site}"),
             "looks whether it took hold, before anything else".to_owned(),
@@ -285,130 +307,4 @@ fn next(view: &WhyView) -> Vec<(String, String)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use flow_engine::Retry;
-    use snapbox::{assert_data_eq, str};
-
-    use super::*;
-
-    fn view() -> WhyView {
-        WhyView {
-            name: "apply-config/worker0".to_owned(),
-            site: "home".to_owned(),
-            site_flag: " --site home".to_owned(),
-            kind: "apply-config".to_owned(),
-            effect: Effect::Converge,
-            on_drift: OnDrift::Fix,
-            applies_on_change: false,
-            stale: false,
-            skipped: false,
-            recorded: Some((RunId(7), Duration::from_hours(72))),
-            redefined: false,
-            inputs: Inputs::Compared(Vec::new()),
-            trouble: Trouble::None,
-            drift: None,
-            notes: Vec::new(),
-            needs: vec!["reach-vm/worker0".to_owned(), "render-config/worker0".to_owned()],
-            history: vec![
-                (RunId(7), "created, 8.0s".to_owned()),
-                (RunId(5), "as recorded".to_owned()),
-            ],
-        }
-    }
-
-    fn shown(view: &WhyView) -> String {
-        why(view).join("\n") + "\n"
-    }
-
-    #[test]
-    fn what_changed_is_named() {
-        let changed = Changed {
-            place: "with.config, line 12".to_owned(),
-            from: "- time.cloudflare.com".to_owned(),
-            to: "- ntp.example.org".to_owned(),
-        };
-        let view = WhyView {
-            inputs: Inputs::Compared(vec![changed]),
-            drift: Some("runs another configuration".to_owned()),
-            notes: vec!["the node rebooted 2 min ago".to_owned()],
-            ..view()
-        };
-        assert_data_eq!(
-            shown(&view),
-            str![[r#"
-apply-config/worker0 would be looked at, and applied if the world differs: one input changed since
-run 7 (3 days ago)
-
-  input    with.config, line 12   - time.cloudflare.com → - ntp.example.org
-  world    differs, left alone: runs another configuration
-  note     the node rebooted 2 min ago
-  kind     apply-config (converge); drift is put right
-  needs    reach-vm/worker0, render-config/worker0
-  history  run 7 created, 8.0s · run 5 as recorded
-
-"#]]
-        );
-        assert_eq!(view.object()["changed"][0]["to"], "- ntp.example.org");
-    }
-
-    #[test]
-    fn a_failure_is_told_whole() {
-        let failure = Failure::new("talos::refused", "the node refuses", Retry::Never)
-            .with_causes(vec!["unknown keys: foo".to_owned()]);
-        let trouble = Trouble::Failed(RunId(8), Box::new(failure), 1);
-        assert_data_eq!(
-            shown(&WhyView { trouble, ..view() }),
-            str![[r#"
-apply-config/worker0 failed in run 8
-
-  × apply-config/worker0   talos::refused, exit 1
-  │ the node refuses
-  ╰─ unknown keys: foo
-
-  kind     apply-config (converge); drift is put right
-  needs    reach-vm/worker0, render-config/worker0
-  history  run 7 created, 8.0s · run 5 as recorded
-
-next   flow logs apply-config/worker0 --run 8 --site home   what it printed
-       flow resume --site home                              after the fix
-
-"#]]
-        );
-    }
-
-    #[test]
-    fn every_sort_of_answer_has_its_words() {
-        let head = |view: WhyView| why(&view).swap_remove(0);
-        let nothing = || WhyView { recorded: None, ..view() };
-        let by = vec!["kube-api".to_owned()];
-        assert_data_eq!(
-            [
-                head(view()),
-                head(nothing()),
-                head(WhyView { skipped: true, ..view() }),
-                head(WhyView { redefined: true, applies_on_change: true, ..view() }),
-                head(WhyView { effect: Effect::Once, ..view() }),
-                head(WhyView { effect: Effect::Action, stale: true, ..view() }),
-                head(WhyView { effect: Effect::Gate, ..nothing() }),
-                head(WhyView { inputs: Inputs::Until("create-vm".to_owned()), ..view() }),
-                head(WhyView { trouble: Trouble::Open(RunId(8)), ..view() }),
-                head(WhyView { trouble: Trouble::Blocked(RunId(8), by), ..view() }),
-            ]
-            .join("\n")
-                + "\n",
-            str![[r#"
-apply-config/worker0 would be looked at, and applied if the world differs: nothing changed since run
-apply-config/worker0 would be looked at, and made where absent: nothing is recorded of it on home
-apply-config/worker0 is left out: its `when` is false
-apply-config/worker0 would be applied: its definition changed since run 7 (3 days ago)
-apply-config/worker0 is kept as it was done: nothing changed since run 7 (3 days ago)
-apply-config/worker0 would run: its last success is too old, run 7 (3 days ago)
-apply-config/worker0 is looked at in every run: nothing is recorded of it on home
-apply-config/worker0 would be looked at, and applied if the world differs: its inputs are not known
-apply-config/worker0 is in doubt: run 8 asked for its effect and has no outcome of it
-apply-config/worker0 could not start in run 8: kube-api failed
-
-"#]]
-        );
-    }
-}
+mod tests;

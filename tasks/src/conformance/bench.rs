@@ -26,12 +26,9 @@ pub(crate) struct Laboratory {
     lab: Lab,
     dir: PathBuf,
     seen: Cell<usize>,
-<<<<<<< HEAD
     tree: BTreeMap<String, Vec<u8>>,
-=======
->>>>>>> main
     /// A copy goes with its world; declared last, since the lab must have ended before.
-    _copy: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 /// A call that a kind made.
@@ -47,20 +44,15 @@ impl Laboratory {
     pub(crate) fn fresh() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let world = start(folder.path(), octet(), &BTreeMap::new(), SPEED);
-        Self { _copy: Some(folder), ..world }
+        Self { folder: Some(folder), ..world }
     }
 
     /// The same world after a power cut, at this speed; at speed 1 its seconds are ours.
     pub(crate) fn cut(self, speed: f64) -> Self {
-        let Self { lab, dir, tree, _copy, .. } = self;
+        let Self { lab, dir, tree, folder, .. } = self;
         let octet = lab.octet();
         lab.stop();
-        Self { _copy, ..start(&dir, octet, &tree, speed) }
-    }
-
-    /// The running lab.
-    pub(crate) fn lab(&self) -> &Lab {
-        &self.lab
+        Self { folder, ..start(&dir, octet, &tree, speed) }
     }
 
     /// The world's folder, with `ca.pem` and `root-password`.
@@ -125,10 +117,7 @@ fn without_ids(name: &str) -> String {
 
 /// Runs a story in a fresh world of its own.
 pub(crate) async fn in_a_world(story: impl AsyncFnOnce(&Laboratory)) {
-    let octet = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % OCTETS;
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let world = start(dir.path(), octet, &BTreeMap::new());
-    story(&world).await;
+    story(&Laboratory::fresh()).await;
 }
 
 /// The prepared world, at rest.
@@ -159,21 +148,18 @@ impl Bench {
         let copy = tempfile::tempdir().expect("a temporary folder");
         copy_folder(self.template.path(), copy.path());
         let world = start(copy.path(), self.octet, &self.tree, SPEED);
-        Laboratory { _copy: Some(copy), ..world }
+        Laboratory { folder: Some(copy), ..world }
     }
 }
 
-<<<<<<< HEAD
 /// Addresses that no other world of this process uses.
 fn octet() -> u8 {
     FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % OCTETS
 }
 
-=======
 /// Copies a folder with the holes of its files: the disks of machines are nearly nothing else.
 ///
 /// The standard library cannot see holes, and reading them through takes seconds a disk.
->>>>>>> main
 fn copy_folder(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-Rp").arg(from.join(".")).arg(to).status();
     assert!(copied.expect("cp can be run").success(), "the template can be copied");
@@ -188,12 +174,8 @@ fn start(dir: &Path, octet: u8, tree: &BTreeMap<String, Vec<u8>>, speed: f64) ->
         match Lab::start(options.clone()) {
             Ok(lab) => {
                 let seen = Cell::new(lab.calls().len());
-<<<<<<< HEAD
                 let (dir, tree) = (dir.to_owned(), tree.clone());
-                return Laboratory { lab, dir, seen, tree, _copy: None };
-=======
-                return Laboratory { lab, dir: dir.to_owned(), seen, _copy: None };
->>>>>>> main
+                return Laboratory { lab, dir, seen, tree, folder: None };
             }
             // Another process' tests use the same addresses for a moment.
             Err(flow_lab::Error::Listen { .. }) => wait(),

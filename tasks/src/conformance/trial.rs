@@ -102,19 +102,18 @@ impl<'a> Trial<'a> {
         let probed = timeout(limit, self.probe());
         let verdict = probed.await.unwrap_or_else(|_| panic!("a probe hangs beyond {limit:?}"))?;
         match verdict {
-            AnyVerdict::Satisfied { .. } => self.settle(limit).await,
             AnyVerdict::Absent(_) | AnyVerdict::Drifted { .. } => {
                 if self.effect() != Effect::Gate {
                     self.apply(limit).await?;
                 }
                 self.settle(limit).await
             }
-            AnyVerdict::Underway(_) => self.settle(limit).await,
+            AnyVerdict::Satisfied { .. } | AnyVerdict::Underway(_) => self.settle(limit).await,
         }
     }
 
     /// Looks until satisfied; an error while settling counts as "not yet".
-    pub(super) async fn settle(&self, limit: Duration) -> Result<Reached, Failure> {
+    pub(crate) async fn settle(&self, limit: Duration) -> Result<Reached, Failure> {
         let end = Instant::now() + limit;
         let mut last = Failure::new("conformance::settle", "never looked", Retry::Backoff);
         while Instant::now() < end {

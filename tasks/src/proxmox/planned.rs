@@ -1,12 +1,16 @@
 //! The plan that the conformance tests of machines share: params of each kind, and earlier kinds.
 
+use flow_engine::Secret;
 use serde_json::{Value, json};
 
 use super::access::ProxmoxAccess;
 use super::check_proxmox::CheckProxmox;
+use super::client::{Api, Client};
 use super::create_vm::CreateVm;
+use super::deadline::Deadline;
 use super::proxmox_token::ProxmoxToken;
 use crate::conformance::{Laboratory, Made};
+use crate::reference::Reference;
 
 /// The deadline of a call in tests: long enough for a busy machine, short enough to wait for.
 pub(crate) const CALL: &str = "400ms";
@@ -84,9 +88,24 @@ pub(super) async fn vm(world: &Laboratory) -> Value {
 pub(super) async fn started(world: &Laboratory) -> Value {
     let params = vm(world).await;
     let vm = world.make(CreateVm, &params).await;
+    stay_off(world, &params).await;
     let plan = json!({
         "host": vm.output("host"), "vmid": vm.output("vmid"), "uuid": vm.output("uuid"),
         "token-id": params["token-id"], "token": params["token"],
     });
     with(world, plan)
+}
+
+/// A copy of the world is a host that boots: its machine must not start with it.
+async fn stay_off(world: &Laboratory, params: &Value) {
+    let api = Api {
+        url: world.https(10, 8006),
+        ca: Reference::File(world.dir().join("ca.pem")),
+        deadline: Deadline::default(),
+    };
+    let field = |name: &str| params[name].as_str().expect("a text").to_owned();
+    let secret = Secret::new(field("token"));
+    let client = Client::with_token(&api, &field("token-id"), &secret).await.expect("a client");
+    let path = ["nodes", HOST, "qemu", "2000", "config"];
+    client.put(&path, &[("onboot", "0".to_owned())]).await.expect("the VM can be changed");
 }

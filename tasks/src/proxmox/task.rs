@@ -157,16 +157,23 @@ impl Client {
         Ok(running.filter_map(|row| row.get("type").and_then(text)).collect())
     }
 
-    /// Whether this identity once began to create a VM of this id.
-    pub(super) async fn has_created(&self, host: &str, vmid: u32) -> Result<bool, ApiError> {
+    /// Who began to create a VM of this id, as far as this identity may see.
+    pub(super) async fn creators(&self, host: &str, vmid: u32) -> Result<Vec<String>, ApiError> {
         let query = [
             ("source", "all".to_owned()),
             ("vmid", vmid.to_string()),
             ("typefilter", "qmcreate".to_owned()),
         ];
         let rows = self.get(&["nodes", host, "tasks"], &query).await?;
-        Ok(rows.as_array().is_some_and(|rows| !rows.is_empty()))
+        let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+        let upids = rows.iter().filter_map(|row| row.get("upid").and_then(text));
+        Ok(upids.map(|upid| user_of(&upid).to_owned()).collect())
     }
+}
+
+/// Whose task it is: the eighth field of its id.
+fn user_of(upid: &str) -> &str {
+    upid.split(':').nth(7).unwrap_or_default()
 }
 
 /// The node that a task runs on: the second field of its id.
@@ -197,9 +204,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_node_is_in_the_id() {
+    fn node_and_user_are_in_the_id() {
         let upid = "UPID:lab-pve:000012AB:0001B2C3:66F0A1B2:qmcreate:1500:flow@pve!flow:";
         assert_eq!(node_of(upid), "lab-pve");
+        assert_eq!(user_of(upid), "flow@pve!flow");
     }
 
     #[test]

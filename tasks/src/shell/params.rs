@@ -129,6 +129,9 @@ pub(super) fn effect(with: &Value) -> Result<Effect, String> {
         Effect::Converge | Effect::Once | Effect::Action if !has("apply") => {
             Err("`apply` is missing: the command that makes the change".to_owned())
         }
+        Effect::Converge if !has("check") && has("outputs") => {
+            Err("`creates` cannot tell `outputs` again: add a `check` that writes them".to_owned())
+        }
         Effect::Converge if !looks => Err("a `converge` needs a `check` or `creates`".to_owned()),
         Effect::Converge | Effect::Once | Effect::Action | Effect::Gate => Ok(effect),
     }
@@ -148,6 +151,7 @@ mod tests {
         assert_eq!(effect(&json!({ "check": ["c"] })), Ok(Effect::Gate));
         assert!(effect(&json!({ "apply": ["a"], "effect": "once" })).is_err());
         assert!(effect(&json!({ "apply": ["a"], "effect": "converge" })).is_err());
+        assert!(effect(&json!({ "apply": ["a"], "creates": "f", "outputs": ["o"] })).is_err());
         assert!(effect(&json!({})).is_err());
     }
 

@@ -70,8 +70,9 @@ fn node(picture: &Picture<'_>, index: usize) -> String {
     if count == 0 {
         style.push("style=dashed");
     }
-    let style: String = style.iter().map(|style| format!(", {style}")).collect();
-    format!("{} [label={}{style}];", quoted(&task.name), quoted(&label))
+    let label = format!("label={}", quoted(&label));
+    let style: Vec<_> = std::iter::once(label.as_str()).chain(style).collect();
+    format!("{} [{}];", quoted(&task.name), style.join(", "))
 }
 
 fn barriers(picture: &Picture<'_>) -> impl Iterator<Item = u32> {

@@ -25,20 +25,6 @@ pub(crate) fn object(picture: &Picture<'_>) -> Value {
             })
         })
         .collect();
-    let instances: Vec<_> = workflow
-        .ids()
-        .map(|id| {
-            let def = workflow.instance(id);
-            json!({
-                "name": name(id),
-                "task": workflow.task_of(id).name,
-                "skipped": def.skipped,
-                "lives-in": def.lives_in.iter().map(|host| name(*host)).collect::<Vec<_>>(),
-                "took-ms": picture.durations[id.index()],
-                "done-ms": picture.done[id.index()],
-            })
-        })
-        .collect();
     let edges: Vec<_> = workflow
         .ids()
         .flat_map(|id| {
@@ -60,11 +46,31 @@ pub(crate) fn object(picture: &Picture<'_>) -> Value {
         },
         "layers": layers.collect::<Vec<_>>(),
         "tasks": tasks,
-        "instances": instances,
+        "instances": instances(picture),
         "edges": edges,
         "critical-path": {
             "took-ms": u64::try_from(picture.took().as_millis()).unwrap_or(u64::MAX),
             "instances": picture.path.iter().map(|id| name(*id)).collect::<Vec<_>>(),
         },
     })
+}
+
+/// The instances with their places in the whole.
+fn instances(picture: &Picture<'_>) -> Vec<Value> {
+    let workflow = picture.workflow;
+    let name = |id| workflow.instance(id).name.as_str();
+    workflow
+        .ids()
+        .map(|id| {
+            let def = workflow.instance(id);
+            json!({
+                "name": name(id),
+                "task": workflow.task_of(id).name,
+                "skipped": def.skipped,
+                "lives-in": def.lives_in.iter().map(|host| name(*host)).collect::<Vec<_>>(),
+                "took-ms": picture.durations[id.index()],
+                "done-ms": picture.done[id.index()],
+            })
+        })
+        .collect()
 }

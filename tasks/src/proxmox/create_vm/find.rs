@@ -18,10 +18,12 @@ pub(super) enum Sight {
     Nothing,
     /// Somebody works on it.
     Busy(String),
-    /// A create of ours was cut short when the id was reserved: no disk, no name, no mark.
+    /// A create was cut short when the id was reserved: no disk, no name, no mark.
     Reserved {
         /// The host that it is on.
         host: String,
+        /// Whether it is known to be a create of ours.
+        asked: bool,
     },
     /// It carries our mark.
     Ours {
@@ -73,13 +75,8 @@ async fn judge(
         return Ok(busy(vmid, &what));
     }
     if config.is_reserved_only() {
-        let asked = cx.recorded(ASKED).is_some() || client.has_created(host, vmid).await?;
-        let host = host.to_owned();
-        return if asked {
-            Ok(Sight::Reserved { host })
-        } else {
-            Err(foreign(vmid, &host, &config))
-        };
+        let asked = cx.recorded(ASKED).is_some() || !client.creators(host, vmid).await?.is_empty();
+        return Ok(Sight::Reserved { host: host.to_owned(), asked });
     }
     if !ours {
         return Err(foreign(vmid, host, &config));
@@ -98,7 +95,8 @@ fn busy(vmid: u32, what: &str) -> Sight {
     Sight::Busy(format!("{what} of VM {vmid} runs"))
 }
 
-fn foreign(vmid: u32, host: &str, config: &Config) -> Error {
+/// A VM that is not ours.
+pub(super) fn foreign(vmid: u32, host: &str, config: &Config) -> Error {
     let name = config.get("name").unwrap_or("no name").to_owned();
     Error::Foreign { vmid, host: host.to_owned(), name }
 }

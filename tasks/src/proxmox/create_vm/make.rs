@@ -8,7 +8,7 @@ use super::super::client::Client;
 use super::super::config::Config;
 use super::super::lenient::text;
 use super::Error;
-use super::find::{ASKED, Sight, find};
+use super::find::{ASKED, Sight, find, foreign};
 use super::wanted::{Step, Wanted, tell};
 
 /// How long Proxmox may take to write a VM without disks.
@@ -28,7 +28,7 @@ pub(super) async fn make(cx: &Cx, client: &Client, wanted: &Wanted<'_>) -> Resul
             Sight::Nothing => create(cx, client, wanted).await?,
             // Never applied over; the engine polls the probe until it is over.
             Sight::Busy(_) => return Ok(()),
-            Sight::Reserved { host } => release(wanted, &host).await?,
+            Sight::Reserved { host, asked } => release(wanted, &host, asked).await?,
             Sight::Ours { host, config } => {
                 let place = Place { host: &host, config: &config };
                 let Some(step) = wanted.missing(&config) else {
@@ -62,13 +62,19 @@ async fn create(cx: &Cx, client: &Client, wanted: &Wanted<'_>) -> Result<(), Err
 
 /// Removes what a create of ours left that was cut short before it wrote anything.
 ///
-/// It holds a lock that only root may pass over, with a ticket; there are no disks yet.
-async fn release(wanted: &Wanted<'_>, host: &str) -> Result<(), Error> {
+/// It holds a lock that only root may pass over, with a ticket; there are no disks yet. The record
+/// of our create went with its intent, after the probe had read it; so where it is not `asked` for
+/// any more, root must not see that somebody else asked.
+async fn release(wanted: &Wanted<'_>, host: &str, asked: bool) -> Result<(), Error> {
     let vmid = wanted.node.vmid;
     let Some(admin) = wanted.root else {
         return Err(Error::Reserved { vmid, host: host.to_owned() });
     };
     let root = admin.open(wanted.api).await?;
+    let creators = root.creators(host, vmid).await?;
+    if !asked && creators.iter().any(|creator| creator != wanted.token_id) {
+        return Err(foreign(vmid, host, &Config::default()));
+    }
     let query = [
         ("skiplock", "1".to_owned()),
         ("purge", "1".to_owned()),

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admin::{Admin, AdminError};
 use super::client::{Api, ApiError, Client};
+use super::config::Config;
 use super::deadline::Deadline;
 use super::door::{Door, DoorError};
 use super::node::{Bridge, Node};
@@ -272,9 +273,12 @@ impl Kind for CreateVm {
         match find::find(cx, &client, &wanted).await? {
             Sight::Nothing => Ok(Verdict::Absent(Mark::Nowhere)),
             Sight::Busy(what) => Ok(Verdict::Underway(what)),
+            Sight::Reserved { host, asked: false } => {
+                Err(find::foreign(params.node.vmid, &host, &Config::default()))
+            }
             // It has no mark yet; making goes on with removing it.
             Sight::Reserved { .. } if wanted.root.is_some() => Ok(Verdict::Absent(Mark::Nowhere)),
-            Sight::Reserved { host } => Err(Error::Reserved { vmid: params.node.vmid, host }),
+            Sight::Reserved { host, .. } => Err(Error::Reserved { vmid: params.node.vmid, host }),
             Sight::Ours { host, config } => {
                 let mark = Mark::Ours(params.handle(&wanted, &host));
                 if wanted.missing(&config).is_some() {

@@ -23,6 +23,7 @@ pub(super) struct Wanted<'a> {
     /// Root's way in, if the task may use it.
     pub(super) root: Option<&'a Admin>,
     pub(super) api: &'a Api,
+    pub(super) token_id: &'a str,
     bridge: &'a Bridge,
     agent: bool,
 }
@@ -63,10 +64,10 @@ pub(super) fn tell(differences: &[Difference]) -> String {
 
 impl<'a> Wanted<'a> {
     pub(super) fn new(cx: &Cx, params: &'a Params, api: &'a Api) -> Self {
-        let Params { node, image, store, bridge, agent, .. } = params;
+        let Params { node, image, store, bridge, agent, token_id, .. } = params;
         let root = params.admin.as_ref().filter(|admin| admin.is_root());
         let mark = Mark::new(cx, &node.name);
-        Self { mark, node, image, store, root, api, bridge, agent: *agent }
+        Self { mark, node, image, store, root, api, token_id, bridge, agent: *agent }
     }
 
     pub(super) fn outputs(&self, host: &str) -> Outputs {
