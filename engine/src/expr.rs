@@ -36,14 +36,14 @@ impl Template {
     /// A value without expressions.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn literal(raw: Value) -> Self {
-        let compiled = Compiled::new(raw.clone(), raw, Vec::new());
+        let compiled = Compiled::new(None, raw, Vec::new());
         Self { compiled: Arc::new(compiled), bound: Arc::default() }
     }
 
     /// The value as written.
     #[must_use]
     pub fn raw(&self) -> &Value {
-        &self.compiled.raw
+        self.compiled.raw.as_ref().unwrap_or(&self.compiled.base)
     }
 
     pub(crate) fn compiled(&self) -> &Compiled {
@@ -87,8 +87,8 @@ impl Target {
 /// A value with its leaves, shared by all instances of a task.
 #[derive(Debug, Default)]
 pub(crate) struct Compiled {
-    /// As written.
-    raw: Value,
+    /// As written, where that differs from `base`.
+    raw: Option<Value>,
     /// Everything but the leaves.
     base: Value,
     leaves: Vec<Leaf>,
@@ -96,8 +96,9 @@ pub(crate) struct Compiled {
 }
 
 impl Compiled {
-    /// `base` is `raw` with the escapes of its literal strings undone.
-    pub(crate) fn new(raw: Value, base: Value, leaves: Vec<Leaf>) -> Self {
+    /// `base` is the value with the escapes of its literal strings undone; `raw`, if that makes a
+    /// difference, the value as written.
+    pub(crate) fn new(raw: Option<Value>, base: Value, leaves: Vec<Leaf>) -> Self {
         let functions =
             leaves.iter().flat_map(|leaf| leaf.found.functions.iter().cloned()).collect();
         Self { raw, base, leaves, functions }
@@ -105,8 +106,12 @@ impl Compiled {
 
     /// A table without fields: a `with` that is not there.
     pub(crate) fn nothing() -> Self {
-        let nothing = Value::Object(Map::new());
-        Self::new(nothing.clone(), nothing, Vec::new())
+        Self::new(None, Value::Object(Map::new()), Vec::new())
+    }
+
+    /// The value without its leaves, which stay as written.
+    pub(crate) fn base(&self) -> &Value {
+        &self.base
     }
 
     pub(crate) fn leaves(&self) -> &[Leaf] {
@@ -481,3 +486,6 @@ fn keep(kept: &mut Value, values: &Value, path: &[Step]) {
     }
     *kept = values.clone();
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,7 @@
 //! From drafts to the workflow that runs: instances get their final numbers.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
-
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::definition::{InstanceDef, Roots, Task, Workflow};
 use super::draft::{Draft, Drafts};
@@ -122,22 +118,11 @@ fn task(draft: &Draft<'_>) -> Task {
         finally: syntax.finally,
         was: syntax.was.iter().map(|was| was.value.clone()).collect(),
         tags: syntax.tags.clone(),
-        definition: hash(&syntax.definition),
+        definition: syntax.definition.clone(),
         ask_on_crash: syntax.ask_on_crash,
         for_each: draft.is_for_each(),
         kind,
     }
-}
-
-/// SHA-256 of a value, in hexadecimal.
-fn hash(value: &Value) -> String {
-    let digest = Sha256::digest(value.to_string());
-    let mut hex = String::with_capacity(64);
-    for byte in digest {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
 }
 
 /// The name of a workflow that does not give itself one: that of its file.

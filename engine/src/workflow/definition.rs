@@ -51,6 +51,8 @@ pub struct Roots {
     pub workflows: Value,
     /// What the function `file` has read, by path.
     pub files: Value,
+    /// The values of secret inputs, of which `inputs` holds the references.
+    pub secret_inputs: Secrets,
 }
 
 /// One `[tasks.X]`.

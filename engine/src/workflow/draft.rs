@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::error::{Finding, Findings, suggest};
-use super::kinds::Produces;
+use super::kinds::{Literals, Produces};
 use super::source::Node;
 use super::statics::{Statics, Written};
 use super::syntax::{At, wrong_type};
@@ -15,6 +16,7 @@ use super::task::TaskSyntax;
 use super::units;
 use crate::expr::reference::Root;
 use crate::expr::value::sort;
+use crate::expr::{Compiled, Leaf};
 use crate::kind::Effect;
 
 /// A task and its instances. Instances have provisional numbers, in the order of the file.
@@ -117,11 +119,15 @@ pub(crate) fn draft<'a>(
     let literals = literals(with.as_ref(), statics);
     let (effect, conclusive, produces) = by_kind(&syntax, literals, findings);
     let (keys, each) = match syntax.for_each {
-        Some(node) => match instances(node, statics, findings) {
-            Some(pairs) => {
-                let each = pairs.iter().map(|(k, v)| json!({ "key": k, "value": v })).collect();
-                (Some(pairs.into_iter().map(|(key, _)| key).collect()), each)
+        // What is left out as a whole need not have a table to make instances of.
+        Some(node) if is_left_out(&syntax, statics) => {
+            match instances(node, statics, &mut Findings::default()) {
+                Some(pairs) => by_key(pairs),
+                None => (Some(Vec::new()), Vec::new()),
             }
+        }
+        Some(node) => match instances(node, statics, findings) {
+            Some(pairs) => by_key(pairs),
             None => (None, Vec::new()),
         },
         None => (Some(Vec::new()), Vec::new()),
@@ -129,6 +135,20 @@ pub(crate) fn draft<'a>(
     let count = if syntax.for_each.is_some() { each.len() } else { 1 };
     let skipped = skipped(&syntax, &each, count, statics, findings);
     Draft { syntax, layer, with, effect, conclusive, produces, keys, each, skipped, first }
+}
+
+fn by_key(pairs: Vec<(String, Value)>) -> (Option<Vec<String>>, Vec<Value>) {
+    let each = pairs.iter().map(|(k, v)| json!({ "key": k, "value": v })).collect();
+    (Some(pairs.into_iter().map(|(key, _)| key).collect()), each)
+}
+
+/// Whether `when` is false whatever the instance.
+fn is_left_out(syntax: &TaskSyntax<'_>, statics: &Statics<'_>) -> bool {
+    let value = syntax.when.and_then(|node| {
+        // What fails here is told when the instances are looked at.
+        statics.value(node, None, &mut Findings::default())
+    });
+    value == Some(Value::Bool(false))
 }
 
 fn layer(syntax: &TaskSyntax<'_>, layers: &[At<String>], findings: &mut Findings) -> Option<usize> {
@@ -155,28 +175,28 @@ fn layer(syntax: &TaskSyntax<'_>, layers: &[At<String>], findings: &mut Findings
 }
 
 /// `with`, as far as it is the same for all instances: literals, and what site and inputs say.
-fn literals(with: Option<&Written>, statics: &Statics<'_>) -> Value {
-    let Some(with) = with else { return Value::Object(Map::new()) };
+fn literals(with: Option<&Written>, statics: &Statics<'_>) -> Literals {
+    let Some(with) = with else { return Literals::Written(Arc::new(Compiled::nothing())) };
+    let is_common = |leaf: &Leaf| {
+        leaf.is_static() && leaf.found.references.iter().all(|found| found.root != Root::Each)
+    };
+    if !with.compiled.leaves().iter().any(is_common) {
+        return Literals::Written(Arc::clone(&with.compiled));
+    }
     // What fails here is told when the instances are checked.
     let mut ignored = Findings::default();
-    statics.evaluate(
-        with,
-        None,
-        &mut |_, leaf| {
-            leaf.is_static() && leaf.found.references.iter().all(|found| found.root != Root::Each)
-        },
-        &mut ignored,
-    )
+    let value = statics.evaluate(with, None, &mut |_, leaf| is_common(leaf), &mut ignored);
+    Literals::Evaluated(value)
 }
 
 fn by_kind(
     syntax: &TaskSyntax<'_>,
-    literals: Value,
+    literals: Literals,
     findings: &mut Findings,
 ) -> (Effect, bool, Option<Produces>) {
     let Some(used) = &syntax.kind else { return (Effect::Converge, true, None) };
     let kind = &used.kind;
-    let effect = kind.effect(&literals).unwrap_or_else(|words| {
+    let effect = kind.effect(literals.value()).unwrap_or_else(|words| {
         let span = syntax.with.map_or(syntax.span, |node| node.span);
         findings.push(
             Finding::new(
@@ -202,7 +222,7 @@ fn by_kind(
             .help("only tasks that leave nothing to look at are run again after a while"),
         );
     }
-    let conclusive = kind.conclusive(&literals);
+    let conclusive = kind.conclusive(literals.value());
     (effect, conclusive, Some(Produces::new(Rc::clone(used), literals)))
 }
 

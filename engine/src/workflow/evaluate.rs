@@ -1,11 +1,13 @@
 //! Evaluating `with` and `[outputs]` on what other instances have produced.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::definition::{Resolved, Unresolved, Values, Workflow};
+use super::statics::secret_input;
 use crate::expr::{Bound, EvalError, Leaf, Scope, Template};
 use crate::failure::Failure;
 use crate::id::Instance;
@@ -76,9 +78,10 @@ impl Workflow {
                 tainted.insert(leaf.pointer.clone());
             }
         }
+        let inputs = self.inputs(template, &mut tainted);
         let scope = Scope {
             site: Some(&self.roots.site),
-            inputs: Some(&self.roots.inputs),
+            inputs: Some(&inputs),
             run: Some(&self.roots.run),
             workflows: Some(&self.roots.workflows),
             files: Some(&self.roots.files),
@@ -97,6 +100,24 @@ impl Workflow {
             None => Ok(Resolved { params, secret: tainted }),
             Some((pointer, error)) => Err(Unresolved::Failed(failure(subject, &pointer, error))),
         }
+    }
+
+    /// The inputs, with the secret ones that the template reads.
+    fn inputs(&self, template: &Template, tainted: &mut BTreeSet<String>) -> Cow<'_, Value> {
+        let mut inputs = Cow::Borrowed(&self.roots.inputs);
+        if self.roots.secret_inputs.is_empty() {
+            return inputs;
+        }
+        for leaf in template.compiled().leaves() {
+            for reference in &leaf.found.references {
+                let Some(name) = secret_input(&self.roots, reference) else { continue };
+                if let Some(secret) = self.roots.secret_inputs.get(name) {
+                    inputs.to_mut()[name] = secret.reveal().clone();
+                    tainted.insert(leaf.pointer.clone());
+                }
+            }
+        }
+        inputs
     }
 }
 

@@ -10,6 +10,7 @@ use super::statics::Statics;
 use super::syntax::{Fields, wrong_type};
 use super::units;
 use crate::expr::value::sort;
+use crate::secret::{Secret, Secrets};
 
 /// What a workflow is given at load.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +72,17 @@ impl Type {
         }
     }
 
+    /// Stands in for a value that has an error, so that its readers have none.
+    fn stand_in(self) -> Value {
+        match self {
+            Self::String => Value::from(""),
+            Self::Integer | Self::Number => Value::from(1),
+            Self::Boolean => Value::from(true),
+            Self::List => Value::Array(Vec::new()),
+            Self::Table => Value::Object(Map::new()),
+        }
+    }
+
     /// Reads what was typed on a command line.
     fn read(self, text: &str) -> Option<Value> {
         match self {
@@ -88,18 +100,21 @@ impl Type {
     }
 }
 
-/// The value of every input, and whether it is a secret one.
+/// The value of every input; of a secret one its reference, and the secret apart.
 pub(crate) fn resolve(
     entries: &[Entry],
     given: &Given,
     statics: &Statics<'_>,
     findings: &mut Findings,
-) -> Value {
+) -> (Value, Secrets) {
     let mut values = Map::new();
+    let mut secrets = Secrets::new();
     for entry in entries {
-        if let Some(value) = input(entry, given, statics, findings) {
-            values.insert(entry.key.clone(), value);
+        let (value, is_secret) = input(entry, given, statics, findings);
+        if is_secret && let Some(secret) = follow(entry, &value, statics, findings) {
+            secrets.insert(entry.key.clone(), secret);
         }
+        values.insert(entry.key.clone(), value);
     }
     let known = || entries.iter().map(|entry| entry.key.as_str());
     for (name, how) in given
@@ -118,7 +133,35 @@ pub(crate) fn resolve(
             );
         }
     }
-    Value::Object(values)
+    (Value::Object(values), secrets)
+}
+
+/// The secret behind a reference.
+fn follow(
+    entry: &Entry,
+    reference: &Value,
+    statics: &Statics<'_>,
+    findings: &mut Findings,
+) -> Option<Secret<Value>> {
+    /// What is shorter cannot be told from other text, so it could not be kept out of logs.
+    const SHORTEST: usize = 8;
+
+    let name = &entry.key;
+    let words = match statics.sources.secret(reference)? {
+        Ok(secret) if secret.len() >= SHORTEST => return Some(Secret::new(Value::from(secret))),
+        Ok(_) => format!("is shorter than {SHORTEST} bytes"),
+        Err(words) => words,
+    };
+    findings.push(
+        Finding::new(
+            "workflow::input",
+            format!("the secret input `{name}` cannot be used"),
+            entry.key_span,
+            words,
+        )
+        .help(format!("`--set {name}=env:NAME` or `--set {name}=file:PATH`")),
+    );
+    None
 }
 
 const KEYS: &[&str] = &["type", "default", "description", "secret", "one-of", "pattern"];
@@ -138,12 +181,12 @@ fn input(
     given: &Given,
     statics: &Statics<'_>,
     findings: &mut Findings,
-) -> Option<Value> {
+) -> (Value, bool) {
     let Content::Table(table) = &entry.value.content else {
         let found = entry.value.to_json();
         let finding = wrong_type(&entry.key, "a table", &found, entry.value.span);
         findings.push(finding.help(format!("declare it as [inputs.{}]", entry.key)));
-        return None;
+        return (Value::Null, false);
     };
     let declared = declare(entry, table, statics, findings);
     let variable = format!("FLOW_INPUT_{}", entry.key.to_uppercase().replace('-', "_"));
@@ -170,9 +213,12 @@ fn input(
             )
             .help(format!("give it by `--set {}=…` or {variable}", entry.key)),
         );
-        return None;
+        return (declared.sort.stand_in(), false);
     };
-    declared.accept(value, &how, findings)
+    match declared.accept(value, &how, findings) {
+        Some(value) => (value, declared.secret),
+        None => (declared.sort.stand_in(), false),
+    }
 }
 
 fn declare<'a>(

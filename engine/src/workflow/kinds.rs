@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::schema;
+use crate::expr::Compiled;
 use crate::registry::{AnyKind, Registry};
 
 /// A kind with its schemas.
@@ -53,19 +54,35 @@ impl<'a> Kinds<'a> {
 /// What a task produces.
 pub(crate) struct Produces {
     kind: Rc<Used>,
-    /// The parameters as far as they are the same for all instances.
-    literals: Value,
+    literals: Literals,
     outputs: OnceCell<Value>,
 }
 
+/// The parameters as far as they are the same for all instances.
+pub(crate) enum Literals {
+    /// As they are written.
+    Written(Arc<Compiled>),
+    /// With what site and inputs say.
+    Evaluated(Value),
+}
+
+impl Literals {
+    pub(crate) fn value(&self) -> &Value {
+        match self {
+            Self::Written(compiled) => compiled.base(),
+            Self::Evaluated(value) => value,
+        }
+    }
+}
+
 impl Produces {
-    pub(crate) fn new(kind: Rc<Used>, literals: Value) -> Self {
+    pub(crate) fn new(kind: Rc<Used>, literals: Literals) -> Self {
         Self { kind, literals, outputs: OnceCell::new() }
     }
 
     /// The schema of the outputs, made when somebody reads one.
     pub(crate) fn outputs(&self) -> &Value {
-        self.outputs.get_or_init(|| self.kind.kind.outputs_schema(&self.literals).to_value())
+        self.outputs.get_or_init(|| self.kind.kind.outputs_schema(self.literals.value()).to_value())
     }
 
     /// The schema of the secrets.

@@ -21,6 +21,7 @@ use crate::expr::reference::Root;
 use crate::expr::{Bound, Template};
 use crate::graph::Graph;
 use crate::registry::Registry;
+use crate::secret::Secrets;
 
 /// Reads a workflow and everything that it includes, and checks all of it.
 ///
@@ -46,12 +47,14 @@ pub fn load(
         run: table(&given.run),
         workflows: table(&given.workflows),
         files: Value::Object(Map::new()),
+        secret_inputs: Secrets::new(),
     };
-    let inputs = {
+    let (inputs, secret_inputs) = {
         let statics = Statics::new(&roots, &files, sources);
         inputs::resolve(&sections.inputs, given, &statics, &mut findings)
     };
     roots.inputs = inputs;
+    roots.secret_inputs = secret_inputs;
     let loaded = {
         let statics = Statics::new(&roots, &files, sources);
         let mut loader = Loader { statics: &statics, sections: &sections, findings: &mut findings };
@@ -104,7 +107,7 @@ fn read(
         let number = u32::try_from(at).unwrap_or(u32::MAX);
         let file = files[at].clone();
         let table = source::parse(&file, number, findings);
-        for include in syntax::sections(&table, at == 0, &mut sections, findings) {
+        for include in syntax::sections(table, at == 0, &mut sections, findings) {
             match sources.workflow(&include.value, Some(&file.name)) {
                 Ok(source) if files.iter().any(|known| known.name == source.name) => {
                     findings.push(
@@ -231,6 +234,7 @@ impl<'a> Loader<'a, '_> {
                 return None;
             }
         };
+        self.size(&numbered.graph);
         if !self.findings.is_empty() {
             return None;
         }
@@ -243,6 +247,24 @@ impl<'a> Loader<'a, '_> {
             .collect();
         workflow.roots.files = Value::Object(files);
         Some(workflow)
+    }
+
+    /// Each instance lists what it needs, so barriers must not multiply into more than fits.
+    fn size(&mut self, graph: &Graph) {
+        const MOST: usize = 50_000_000;
+
+        let barriers = (graph.instances()..).take(graph.len() - graph.instances() as usize);
+        let pairs =
+            barriers.map(|b| graph.parents(b).len().saturating_mul(graph.children(b).len()));
+        if pairs.fold(0, usize::saturating_add) > MOST {
+            self.findings.push(
+                Finding::nowhere(
+                    "workflow::too-large",
+                    format!("more than {MOST} needs between instances"),
+                )
+                .help("put a task of one instance between two that have very many"),
+            );
+        }
     }
 
     fn drafts(&mut self, registry: &Registry) -> Drafts<'a> {
@@ -323,7 +345,13 @@ impl<'a> Loader<'a, '_> {
             bind::layers(drafts, draft, &plans, self.findings);
             let binder = Binder { drafts, statics: self.statics, draft: Some(draft), written };
             for at in 0..draft.skipped.len() {
-                bindings.bound.push(binder.bind(&plans, at, edges, self.findings));
+                let mut own = Findings::default();
+                bindings.bound.push(binder.bind(&plans, at, edges, &mut own));
+                if draft.skipped[at] {
+                    self.findings.append_left_out(own);
+                } else {
+                    self.findings.append(own);
+                }
             }
             bindings.plans.push(plans);
         }

@@ -109,19 +109,13 @@ pub(crate) fn read(
     let mut hosts = vec![Vec::new(); drafts.count() as usize];
     for draft in &drafts.list {
         for (at, instance) in draft.instances().enumerate() {
-            let each = draft.each_at(at);
+            let mut own = Findings::default();
             let reader = Reader { drafts, statics, draft, key: "needs" };
-            for node in &draft.syntax.needs {
-                for (need, span) in reader.needs(node, each, findings) {
-                    edges.need(drafts, need, instance, span);
-                }
-            }
-            let reader = Reader { key: "lives-in", ..reader };
-            for node in &draft.syntax.lives_in {
-                for (need, span) in reader.needs(node, each, findings) {
-                    edges.need(drafts, need, instance, span);
-                    hosts[instance as usize].extend(reader.hosts(need, span, findings));
-                }
+            hosts[instance as usize] = reader.read(at, instance, edges, &mut own);
+            if draft.skipped[at] {
+                findings.append_left_out(own);
+            } else {
+                findings.append(own);
             }
         }
     }
@@ -140,6 +134,31 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Adds the edges of an instance; gives its hosts.
+    fn read(
+        self,
+        at: usize,
+        instance: u32,
+        edges: &mut Edges,
+        findings: &mut Findings,
+    ) -> Vec<u32> {
+        let each = self.draft.each_at(at);
+        for node in &self.draft.syntax.needs {
+            for (need, span) in self.needs(node, each, findings) {
+                edges.need(self.drafts, need, instance, span);
+            }
+        }
+        let mut hosts = Vec::new();
+        let reader = Reader { key: "lives-in", ..self };
+        for node in &reader.draft.syntax.lives_in {
+            for (need, span) in reader.needs(node, each, findings) {
+                edges.need(reader.drafts, need, instance, span);
+                hosts.extend(reader.hosts(need, span, findings));
+            }
+        }
+        hosts
+    }
+
     /// What an instance lives in; refuses what would not survive its guest.
     fn hosts(&self, need: Need, span: Span, findings: &mut Findings) -> Vec<u32> {
         let (host, instances) = match need {

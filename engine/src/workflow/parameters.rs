@@ -129,7 +129,8 @@ impl Parameters<'_> {
             let place = written.places[number];
             let is_known = leaf.found.unknown.is_empty()
                 && leaf.found.references.iter().all(|reference| match reference.root {
-                    Root::Site | Root::Inputs | Root::Each => true,
+                    Root::Inputs => self.statics.secret_input(reference).is_none(),
+                    Root::Site | Root::Each => true,
                     Root::Tasks => self.is_left_out(reference, leaf, written, bound),
                     Root::Run | Root::Workflows => false,
                 });
@@ -247,6 +248,9 @@ impl Parameters<'_> {
             return Some(BTreeSet::from(["string"]));
         }
         let reference = leaf.plain_reference()?;
+        if self.statics.secret_input(reference).is_some() {
+            return Some(BTreeSet::from(["string"]));
+        }
         let plan = self.plans.iter().flatten().find(|plan| plan.leaf == number)?;
         let field = plan.field.as_ref()?;
         let produces = self.drafts.list[plan.task].produces.as_ref()?;

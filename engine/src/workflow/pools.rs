@@ -43,6 +43,9 @@ pub(crate) fn resolve(
     for draft in &drafts.list {
         for entry in draft.syntax.pools.iter().flat_map(|table| &table.entries) {
             for (at, instance) in draft.instances().enumerate() {
+                if draft.skipped[at] {
+                    continue;
+                }
                 let each = draft.each_at(at);
                 let Some((name, amount)) = claim(entry, each, statics, findings) else { continue };
                 let Some(pool) = find(&declared, &name) else {

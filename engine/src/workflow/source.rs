@@ -22,6 +22,17 @@ pub trait Sources {
     ///
     /// Why it cannot be read, in words.
     fn file(&self, path: &str, reader: &str) -> Result<String, String>;
+
+    /// The secret that an input's reference leads to, as `{ env = "NAME" }`. `None`: references
+    /// are not followed here; tasks get them as they are.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, in words that never quote it.
+    fn secret(&self, reference: &serde_json::Value) -> Option<Result<String, String>> {
+        let _ = reference;
+        None
+    }
 }
 
 /// A workflow file.
@@ -80,6 +91,35 @@ impl Node {
             Content::Bool(_) => "a boolean",
             Content::List(_) => "a list",
             Content::Table(_) => "a table",
+        }
+    }
+
+    /// The value as text that does not depend on the order of keys.
+    pub(crate) fn canonical(&self, into: &mut String) {
+        match &self.content {
+            Content::Table(table) => {
+                let mut entries: Vec<&Entry> = table.entries.iter().collect();
+                entries.sort_by(|a, b| a.key.cmp(&b.key));
+                into.push('{');
+                for entry in entries {
+                    into.push_str(&Value::from(entry.key.as_str()).to_string());
+                    into.push(':');
+                    entry.value.canonical(into);
+                    into.push(',');
+                }
+                into.push('}');
+            }
+            Content::List(items) => {
+                into.push('[');
+                for item in items {
+                    item.canonical(into);
+                    into.push(',');
+                }
+                into.push(']');
+            }
+            Content::Text(_) | Content::Integer(_) | Content::Float(_) | Content::Bool(_) => {
+                into.push_str(&self.to_json().to_string());
+            }
         }
     }
 

@@ -60,11 +60,17 @@ impl<'a> Statics<'a> {
 
     /// Parses all strings of a value.
     pub(crate) fn compile(&self, node: &Node, findings: &mut Findings) -> Written {
-        let mut compiler =
-            Compiler { statics: self, leaves: Vec::new(), places: Vec::new(), findings };
+        let mut compiler = Compiler {
+            statics: self,
+            leaves: Vec::new(),
+            places: Vec::new(),
+            escapes: false,
+            findings,
+        };
         let base = compiler.value(node, String::new());
-        let Compiler { leaves, places, .. } = compiler;
-        Written { compiled: Arc::new(Compiled::new(node.to_json(), base, leaves)), places }
+        let Compiler { leaves, places, escapes, .. } = compiler;
+        let raw = escapes.then(|| node.to_json());
+        Written { compiled: Arc::new(Compiled::new(raw, base, leaves)), places }
     }
 
     fn unknown_names(&self, place: Span, leaf: &Leaf, findings: &mut Findings) {
@@ -133,11 +139,25 @@ impl<'a> Statics<'a> {
         (findings.len() == before).then_some(value)
     }
 
+    /// The name of the secret input that a reference reads.
+    pub(crate) fn secret_input<'r>(&self, reference: &'r Reference) -> Option<&'r str> {
+        secret_input(self.roots, reference)
+    }
+
     fn only_static(&self, leaf: &Leaf, place: Span, each: bool, findings: &mut Findings) {
         for reference in &leaf.found.references {
             let span = self.inside(place, &reference.span);
             let name = reference.root.name();
             match reference.root {
+                Root::Inputs if self.secret_input(reference).is_some() => findings.push(
+                    Finding::new(
+                        "workflow::not-static",
+                        "a secret input cannot be read here",
+                        span,
+                        "secret",
+                    )
+                    .help("only `with` and `[outputs]` read it"),
+                ),
                 Root::Site | Root::Inputs => {}
                 Root::Each if each => {}
                 Root::Each => findings.push(each_outside(span)),
@@ -302,11 +322,23 @@ impl<'a> Statics<'a> {
     }
 }
 
+/// The name of the secret input that a reference reads.
+pub(crate) fn secret_input<'r>(roots: &Roots, reference: &'r Reference) -> Option<&'r str> {
+    let (Root::Inputs, Some(Step::Name(name) | Step::Key(name))) =
+        (reference.root, reference.path.first())
+    else {
+        return None;
+    };
+    roots.secret_inputs.contains_key(name).then_some(name.as_str())
+}
+
 /// Parses the strings of one value.
 struct Compiler<'a, 'f> {
     statics: &'a Statics<'a>,
     leaves: Vec<Leaf>,
     places: Vec<Span>,
+    /// A literal is written otherwise than it is meant.
+    escapes: bool,
     findings: &'f mut Findings,
 }
 
@@ -332,7 +364,10 @@ impl Compiler<'_, '_> {
 
     fn text(&mut self, text: &str, place: Span, pointer: String) -> String {
         match Leaf::parse(text, pointer) {
-            Ok(Parsed::Literal(literal)) => return literal,
+            Ok(Parsed::Literal(literal)) => {
+                self.escapes |= literal != text;
+                return literal;
+            }
             Ok(Parsed::Leaf(leaf)) => {
                 self.statics.unknown_names(place, &leaf, self.findings);
                 self.leaves.push(*leaf);

@@ -216,12 +216,12 @@ const WORKFLOW: &[&str] =
 
 /// Takes the sections of a file in; gives what it includes.
 pub(crate) fn sections(
-    table: &Table,
+    mut table: Table,
     entry: bool,
     into: &mut Sections,
     findings: &mut Findings,
 ) -> Vec<At<String>> {
-    let mut fields = Fields { table, statics: None, findings };
+    let mut fields = Fields { table: &table, statics: None, findings };
     fields.only(ROOT, |key| {
         near(key, ["task", "input", "pool", "output"])
             .map(|near| format!("did you mean `{near}s`?"))
@@ -229,18 +229,22 @@ pub(crate) fn sections(
     let mut includes = fields.texts("include");
     let reads = fields.texts("reads");
     into.head.reads.extend(reads);
-    for (key, section) in [
-        ("inputs", &mut into.inputs),
-        ("pools", &mut into.pools),
-        ("tasks", &mut into.tasks),
-        ("outputs", &mut into.outputs),
-    ] {
-        if let Some((table, _)) = fields.table(key) {
-            section.extend(table.entries.iter().cloned());
-        }
+    for key in ["inputs", "pools", "tasks", "outputs"] {
+        fields.table(key);
     }
     if let Some((table, _)) = fields.table("workflow") {
         includes.extend(head(table, entry, &mut into.head, fields.findings));
+    }
+    for found in &mut table.entries {
+        let Content::Table(section) = &mut found.value.content else { continue };
+        let all = match found.key.as_str() {
+            "inputs" => &mut into.inputs,
+            "pools" => &mut into.pools,
+            "tasks" => &mut into.tasks,
+            "outputs" => &mut into.outputs,
+            _ => continue,
+        };
+        all.append(&mut section.entries);
     }
     includes
 }

@@ -1,8 +1,11 @@
 //! `[tasks.X]` as typed.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
+
+use sha2::{Digest, Sha256};
 
 use super::definition::RetryPolicy;
 use super::error::{Finding, Findings, Span, near, suggest};
@@ -63,8 +66,8 @@ pub(crate) struct TaskSyntax<'a> {
     pub(crate) for_each: Option<&'a Node>,
     pub(crate) with: Option<&'a Node>,
     pub(crate) pools: Option<&'a Table>,
-    /// What the fingerprint is made of.
-    pub(crate) definition: serde_json::Value,
+    /// What the fingerprint is made of, hashed.
+    pub(crate) definition: String,
 }
 
 /// Reads a task; `None` if it is not even a table.
@@ -205,11 +208,21 @@ fn retry(fields: &mut Fields<'_, '_>) -> RetryPolicy {
     }
 }
 
-/// What a task does, as written: a changed hint or layer makes nothing stale.
-fn definition(table: &Table) -> serde_json::Value {
-    let parts = ["uses", "with"].into_iter().filter_map(|key| {
-        let entry = table.get(key)?;
-        Some((key.to_owned(), entry.value.to_json()))
-    });
-    serde_json::Value::Object(parts.collect())
+/// SHA-256 of what a task does, as written: a changed hint or layer makes nothing stale.
+fn definition(table: &Table) -> String {
+    let mut text = String::new();
+    for key in ["uses", "with"] {
+        if let Some(entry) = table.get(key) {
+            text.push_str(key);
+            text.push('=');
+            entry.value.canonical(&mut text);
+            text.push('\n');
+        }
+    }
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(text) {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
 }

@@ -5,9 +5,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use proptest::prelude::*;
 use snapbox::{Data, assert_data_eq, str};
 
 use super::kinds::{Memory, broken, load_from, render};
+use super::loading::GOOD;
 
 /// Loads `broken/NAME.toml`, and holds what is said of it against `broken/NAME.txt`.
 fn check(name: &str) -> String {
@@ -199,8 +201,64 @@ workflow::cycle
 /// Loading never panics and never hangs, whatever is thrown away.
 #[test]
 fn every_beginning_of_a_file_is_fine_or_told() {
-    let good = super::loading::GOOD;
-    for at in (0..good.len()).step_by(11).filter(|at| good.is_char_boundary(*at)) {
-        broken(&good[..at]);
+    for at in (0..GOOD.len()).step_by(11).filter(|at| GOOD.is_char_boundary(*at)) {
+        broken(&GOOD[..at]);
+    }
+}
+
+/// Something that a finger may leave in a file.
+fn slip() -> impl Strategy<Value = String> {
+    let parts = [
+        "\"",
+        "'",
+        "${",
+        "}",
+        "[",
+        "]",
+        "=",
+        "\n",
+        "\r\n",
+        "\t",
+        "ä",
+        "\u{1F600}",
+        "\\",
+        "\\u00e9",
+        "#",
+        "tasks.",
+        "each.key",
+        "[*]",
+        "(",
+        ")",
+        "%{ if ",
+        "$${",
+        "layer:",
+        "null",
+        "1e999",
+        ",",
+        "/",
+    ];
+    prop_oneof![proptest::sample::select(parts.to_vec()).prop_map(str::to_owned), "\\PC{0,3}"]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_is_typed_is_fine_or_told(
+        slips in proptest::collection::vec((0..GOOD.len(), 0..12_usize, slip()), 1..4)
+    ) {
+        let mut text = GOOD.to_owned();
+        for (at, length, slip) in slips {
+            let near = |text: &str, mut at: usize| {
+                at = at.min(text.len());
+                while !text.is_char_boundary(at) {
+                    at -= 1;
+                }
+                at
+            };
+            let (start, end) = (near(&text, at), near(&text, at + length));
+            text.replace_range(start..end, &slip);
+        }
+        broken(&text);
     }
 }

@@ -187,3 +187,96 @@ fn files_are_read_at_load_and_includes_are_joined() {
     assert_eq!(resolved.params, json!({ "url": "http://here:2" }));
     assert!(workflow.text.contains("[tasks.a]") && workflow.text.contains("[tasks.b]"));
 }
+
+#[test]
+fn what_is_left_out_may_read_what_is_not_there() {
+    let workflow = loaded(
+        r#"
+        [tasks.node]
+        uses = "notify"
+        for-each = "${site.nodes}"
+
+        [tasks.edge]
+        uses = "fetch"
+        for-each = "${site.edge.hosts}"
+        when = "${site.edge != false}"
+        with.url = "${site.edge.url}"
+
+        [tasks.proxy]
+        uses = "fetch"
+        when = "${site.edge != false}"
+        needs = ["node/${site.edge.node}", "edge", "node"]
+        with.url = "${tasks.edge[site.edge.host].file}"
+
+        [tasks.some]
+        uses = "notify"
+        for-each = "${site.nodes}"
+        when = '${each.value.role == "worker"}'
+        needs = ["proxy"]
+        "#,
+    );
+    let shown: Vec<(String, bool)> =
+        workflow.instances.iter().map(|def| (def.name.to_string(), def.skipped)).collect();
+    let expected = [
+        ("node/controlplane0", false),
+        ("node/worker0", false),
+        ("proxy", true),
+        ("some/controlplane0", true),
+        ("some/worker0", false),
+    ];
+    assert_eq!(shown, expected.map(|(name, skipped)| (name.to_owned(), skipped)));
+    let worker = workflow.instance(id(&workflow, "some/worker0"));
+    assert_eq!(names(&workflow, &worker.needs), ["node/controlplane0", "node/worker0"]);
+}
+
+#[test]
+fn a_secret_read_through_a_table_is_known_as_one() {
+    let workflow = loaded(
+        r#"
+        [tasks.node]
+        uses = "fetch"
+        for-each = ["a", "b"]
+        with.url = "x"
+
+        [tasks.open]
+        uses = "fetch"
+        with.url = '${join(",", values(tasks.node)[*].file)}'
+
+        [tasks.secret]
+        uses = "fetch"
+        with.url = '${join(",", [for k, n in tasks.node : n.token])}'
+        "#,
+    );
+    let made = Made::default().with(&workflow, "node/a", json!({ "file": "1" })).with(
+        &workflow,
+        "node/b",
+        json!({ "file": "2" }),
+    );
+    let open = workflow.resolve(id(&workflow, "open"), &made).unwrap();
+    assert_eq!((open.params, open.secret.len()), (json!({ "url": "1,2" }), 0));
+    let secret = workflow.resolve(id(&workflow, "secret"), &made).unwrap();
+    assert_eq!(secret.params, json!({ "url": "s3cret,s3cret" }));
+    assert_eq!(secret.secret, BTreeSet::from(["/url".to_owned()]));
+}
+
+#[test]
+fn needing_many_goes_through_one_vertex() {
+    let workflow = loaded(
+        "[tasks.a]\nuses = \"notify\"\nfor-each = '${[for i in range(100) : tostring(i)]}'\n\
+         [tasks.b]\nuses = \"notify\"\nfor-each = '${[for i in range(100) : tostring(i)]}'\n\
+         needs = [\"a\"]\n",
+    );
+    let edges: usize = (0..201).map(|v| workflow.graph.parents(v).len()).sum();
+    assert_eq!((workflow.graph.len(), edges), (201, 200));
+    assert_eq!(workflow.instance(id(&workflow, "b/7")).needs.len(), 100);
+}
+
+#[test]
+fn a_definition_changes_with_what_a_task_does_only() {
+    let definition = |text: &str| loaded(text).tasks[0].definition.clone();
+    let base = definition("[tasks.a]\nuses = \"fetch\"\nwith.url = \"x\"\n");
+    let hint =
+        "[tasks.a]\nuses = \"fetch\"\nexpected = \"1s\"\ntags = [\"t\"]\nwith = { url = 'x' }\n";
+    assert_eq!(definition(hint), base);
+    assert_ne!(definition("[tasks.a]\nuses = \"fetch\"\nwith.url = \"y\"\n"), base);
+}
