@@ -57,7 +57,7 @@ async fn with_flux(lab: &Laboratory) -> Ready {
 
 #[tokio::test]
 async fn install_flux_conforms() {
-    conforms(&Case::new(InstallFlux).faults_on_writes_only(), async |lab| {
+    conforms(&Case::new(InstallFlux).one_of_each(), async |lab| {
         manifest(lab, &cilium::tests::networked(lab).await)
     })
     .await;
@@ -71,7 +71,7 @@ async fn flux_source_conforms() {
 
 #[tokio::test]
 async fn flux_app_conforms() {
-    let case = Case::new(FluxApp).tree(tree()).made_by_others("git:");
+    let case = Case::new(FluxApp).tree(tree()).nudged();
     conforms(&case, async |lab| {
         let ready = with_flux(lab).await;
         let made = lab.make(FluxSource, &source(lab, &ready)).await;

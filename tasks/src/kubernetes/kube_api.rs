@@ -3,7 +3,6 @@
 use flow_engine::{Cx, Effect, Kind, Manual, NoHandle, Presence, Settle, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::client::{Access, Cluster, ClusterError};
 
@@ -60,10 +59,7 @@ impl Kind for KubeApi {
                 Err(error) => return Err(error),
             }
         }
-        let version = cluster.text("/version").await?;
-        let version: Value = serde_json::from_str(&version).unwrap_or_default();
-        let version = version["gitVersion"].as_str().unwrap_or("an unknown version").to_owned();
-        Ok(Verdict::satisfied(Outputs { version }))
+        Ok(Verdict::satisfied(Outputs { version: cluster.version().await? }))
     }
 
     async fn apply(&self, _: &Cx, _: &Params) -> Result<(), ClusterError> {
