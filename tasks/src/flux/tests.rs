@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use flow_engine::{KindError as _, Retry};
 use serde_json::{Value, json};
 
 use super::flux_app::FluxApp;
 use super::flux_source::FluxSource;
 use super::install_flux::InstallFlux;
+use super::published::{Published, PublishedError};
 use crate::cilium;
-use crate::conformance::{Case, Laboratory, conforms};
+use crate::conformance::{Case, Laboratory, conforms, in_a_world};
+use crate::reference::Authorities;
 use crate::talos::tests::Ready;
 
 /// The tree that is shipped.
@@ -83,6 +86,29 @@ async fn flux_app_conforms() {
                 "deployments": ["cert-manager/cert-manager"],
             },
         })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_manifest_with_another_digest_than_the_pinned_one_needs_a_person() {
+    in_a_world(async |lab| {
+        let (folder, pin) = (lab.dir().join("site"), "0".repeat(64));
+        let ca: Authorities = serde_json::from_value(ca(lab)).unwrap();
+        let url = lab.https(50, 8443) + "/flux2/v2.9.4/install.yaml";
+        let take = async |sha256| {
+            let published =
+                Published { url: &url, sha256, ca: &ca, call: std::time::Duration::from_secs(2) };
+            published.take(&folder).await
+        };
+        let error = take(Some(&pin)).await.unwrap_err();
+        assert!(matches!(&error, PublishedError::Digest { wanted, .. } if *wanted == pin));
+        assert_eq!(error.retry(), Retry::Human);
+        assert!(!folder.join("cache").exists(), "it is not kept");
+        let first = take(None).await.unwrap();
+        let again = take(Some(&first.sha256)).await.unwrap();
+        assert_eq!(again.sha256, first.sha256);
+        assert!(take(Some(&pin)).await.is_err(), "the cache is no way around the pin");
     })
     .await;
 }
