@@ -29,10 +29,11 @@ pub(crate) fn load(asset: &Asset, site: &SiteAt, set: Set) -> Result<Workflow, A
         file: set.file,
     };
     let files = Files { entry: asset };
-    workflow::load(&files, &asset.shown, &given, &flow_tasks::registry()).map_err(invalid)
+    workflow::load(&files, &asset.shown, &given, &flow_tasks::registry())
+        .map_err(|diagnostics| invalid(&diagnostics))
 }
 
-fn invalid(diagnostics: Diagnostics) -> Abort {
+fn invalid(diagnostics: &Diagnostics) -> Abort {
     let reports = diagnostics.problems().iter().cloned().map(Report::new).collect();
     Abort { exit: Exit::InvalidFile, reports }
 }
