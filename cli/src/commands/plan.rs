@@ -36,7 +36,9 @@ const SLOTS: u32 = 16;
 pub(crate) async fn plan(terminal: Terminal, global: &Global, args: &Plan) -> Result<Exit, Abort> {
     let asset = assets::workflow(&args.workflow.workflow)?;
     let site = site::resolve(global.site.as_deref(), Some(&asset))?;
-    let _lab = lab::start(&site, &args.lab)?;
+    let beside = lab::start(&site, &args.lab)?;
+    // A lab of our own has only just been switched on: what still boots would be unknown.
+    beside.until_up().await;
     let set = Set::from_args(&args.workflow.inputs)?;
     let workflow = Arc::new(workflow::load(&asset, &site, set)?);
     let dir = SiteDir::new(&site::root(), &site.site.name);
