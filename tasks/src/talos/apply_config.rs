@@ -163,7 +163,15 @@ uuid = "${tasks.create-vm[each.key].uuid}"
                 (client, ApplyMode::Auto)
             }
         };
-        let applied = client.apply_configuration(params.config.reveal(), mode, false).await?;
+        let applied = client.apply_configuration(params.config.reveal(), mode, false).await;
+        let applied = applied.map_err(|error| match error {
+            // It was asked without credentials, and has taken a configuration meanwhile: the next
+            // look has some.
+            CallError::Unauthorised { machine, .. } if mode == ApplyMode::Auto => {
+                CallError::Configured { machine }
+            }
+            error => error,
+        })?;
         cx.log(format!("{machine}: {}\n", applied.details).as_bytes());
         Ok(())
     }
