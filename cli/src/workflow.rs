@@ -126,6 +126,20 @@ impl Sources for Files<'_> {
     fn file(&self, path: &str, reader: &str) -> Result<String, String> {
         std::fs::read_to_string(beside(reader, path)).map_err(|error| error.to_string())
     }
+
+    fn secret(&self, reference: &Value) -> Option<Result<String, String>> {
+        let text = |key: &str| reference.get(key).and_then(Value::as_str);
+        let read = match (text("env"), text("file")) {
+            (Some(name), _) => {
+                std::env::var(name).map_err(|_| format!("the variable {name} is not set"))
+            }
+            (None, Some(path)) => std::fs::read_to_string(path)
+                .map(|text| text.strip_suffix('\n').unwrap_or(&text).to_owned())
+                .map_err(|error| format!("{path}: {error}")),
+            (None, None) => return None,
+        };
+        Some(read)
+    }
 }
 
 fn beside(reader: &str, name: &str) -> std::path::PathBuf {
