@@ -78,6 +78,7 @@ impl Terminal {
     }
 
     /// One JSON object, on stdout.
+    #[expect(clippy::unused_self, reason = "whoever prints does so by the terminal it was given")]
     pub(crate) fn object(self, object: &Value) {
         write(format!("{object}\n").as_bytes());
     }

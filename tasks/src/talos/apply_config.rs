@@ -164,14 +164,7 @@ uuid = "${tasks.create-vm[each.key].uuid}"
             }
         };
         let applied = client.apply_configuration(params.config.reveal(), mode, false).await;
-        let applied = applied.map_err(|error| match error {
-            // It was asked without credentials, and has taken a configuration meanwhile: the next
-            // look has some.
-            CallError::Unauthorised { machine, .. } if mode == ApplyMode::Auto => {
-                CallError::Configured { machine }
-            }
-            error => error,
-        })?;
+        let applied = applied.map_err(|error| taken_meanwhile(error, mode))?;
         cx.log(format!("{machine}: {}\n", applied.details).as_bytes());
         Ok(())
     }
@@ -183,6 +176,15 @@ uuid = "${tasks.create-vm[each.key].uuid}"
     async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
         match *handle {}
     }
+}
+
+/// A machine that was asked without credentials and permits nothing has taken a configuration
+/// meanwhile: the next look has some.
+fn taken_meanwhile(error: CallError, mode: ApplyMode) -> CallError {
+    if let (CallError::Unauthorised { machine, .. }, ApplyMode::Auto) = (&error, mode) {
+        return CallError::Configured { machine: machine.clone() };
+    }
+    error
 }
 
 /// Compares what is in force on a machine of ours with what is wanted.
