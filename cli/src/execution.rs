@@ -191,7 +191,7 @@ impl Execute<'_> {
         if self.terminal.json {
             self.terminal.object(&view.object());
         }
-        render::selection::selection(view).iter().for_each(|line| self.terminal.say(line));
+        self.terminal.say_all(&render::selection::selection(view));
     }
 
     fn reporter(&self, workflow: &Arc<Workflow>, selection: &Selection) -> Box<dyn Shown> {
@@ -280,8 +280,9 @@ fn refused(unmet: &[Unmet], typed: &SelectionArgs) -> Abort {
     let word = if typed.only.is_empty() { "from" } else { "only" };
     let mut message = format!("cannot run {word} {selectors}");
     for Unmet { instance, failure } in unmet {
-        let causes = failure.causes.iter().map(|cause| format!(": {cause}"));
-        message.push_str(&format!("\n{instance}  {failure}{}", causes.collect::<String>()));
+        let words: Vec<_> =
+            std::iter::once(&failure.message).chain(&failure.causes).map(String::as_str).collect();
+        message = format!("{message}\n{instance}  {}", words.join(": "));
     }
     let until = selectors.replace(' ', " --until ");
     let help = format!("flow run --until {until}     it and what it needs");

@@ -99,13 +99,10 @@ fn local() -> Site {
 fn base(asset: &Asset) -> PathBuf {
     let table: toml::Table = asset.text.parse().unwrap_or_default();
     let of = |key: &str| table.get("site")?.get(key)?.as_str();
-    match (of("kind"), of("name")) {
-        (Some("lab"), Some(name)) => folder(name).join("lab"),
-        (Some(_) | None, _) => {
-            let beside = asset.folder().unwrap_or(Path::new(""));
-            std::env::current_dir().unwrap_or_default().join(beside)
-        }
+    if let (Some("lab"), Some(name)) = (of("kind"), of("name")) {
+        return folder(name).join("lab");
     }
+    root().join(asset.folder().unwrap_or(Path::new("")))
 }
 
 /// `lab` for a workflow that speaks of a site, else `local`.

@@ -58,22 +58,29 @@ impl Terminal {
         }
     }
 
-    /// A line of data, on stdout.
-    pub(crate) fn data(self, line: impl AsRef<str>) {
-        // A closed stdout does not stop a run.
-        let _ = writeln!(std::io::stdout(), "{}", line.as_ref());
+    /// Lines for the user, as [`Terminal::say`].
+    pub(crate) fn say_all(self, lines: &[String]) {
+        for line in lines {
+            self.say(line);
+        }
     }
 
-    /// Text for stdout as it is, without a newline of ours.
+    /// A line of data for people, on stdout; silent in JSON mode, which has objects instead.
+    pub(crate) fn data(self, line: impl AsRef<str>) {
+        self.raw(format!("{}\n", line.as_ref()).as_bytes());
+    }
+
+    /// Text for stdout as it is, without a newline of ours; silent in JSON mode.
     pub(crate) fn raw(self, text: &[u8]) {
-        let mut out = std::io::stdout();
-        // As above.
-        let _ = out.write_all(text).and_then(|()| out.flush());
+        if !self.json {
+            write(text);
+        }
     }
 
     /// One JSON object, on stdout.
+    #[expect(clippy::unused_self, reason = "whoever prints does so by the terminal it was given")]
     pub(crate) fn object(self, object: &Value) {
-        self.data(object.to_string());
+        write(format!("{object}\n").as_bytes());
     }
 
     /// A mark, coloured where the terminal has colours.
@@ -110,6 +117,12 @@ impl Terminal {
         // A closed stderr does not change how flow ends.
         let _ = write!(std::io::stderr(), "{text}");
     }
+}
+
+/// Writes to stdout; a closed one does not stop a run.
+fn write(bytes: &[u8]) {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
 }
 
 impl Abort {

@@ -29,10 +29,11 @@ pub(crate) fn load(asset: &Asset, site: &SiteAt, set: Set) -> Result<Workflow, A
         file: set.file,
     };
     let files = Files { entry: asset };
-    workflow::load(&files, &asset.shown, &given, &flow_tasks::registry()).map_err(invalid)
+    workflow::load(&files, &asset.shown, &given, &flow_tasks::registry())
+        .map_err(|diagnostics| invalid(&diagnostics))
 }
 
-fn invalid(diagnostics: Diagnostics) -> Abort {
+fn invalid(diagnostics: &Diagnostics) -> Abort {
     let reports = diagnostics.problems().iter().cloned().map(Report::new).collect();
     Abort { exit: Exit::InvalidFile, reports }
 }
@@ -124,6 +125,20 @@ impl Sources for Files<'_> {
 
     fn file(&self, path: &str, reader: &str) -> Result<String, String> {
         std::fs::read_to_string(beside(reader, path)).map_err(|error| error.to_string())
+    }
+
+    fn secret(&self, reference: &Value) -> Option<Result<String, String>> {
+        let text = |key: &str| reference.get(key).and_then(Value::as_str);
+        let read = match (text("env"), text("file")) {
+            (Some(name), _) => {
+                std::env::var(name).map_err(|_| format!("the variable {name} is not set"))
+            }
+            (None, Some(path)) => std::fs::read_to_string(path)
+                .map(|text| text.strip_suffix('\n').unwrap_or(&text).to_owned())
+                .map_err(|error| format!("{path}: {error}")),
+            (None, None) => return None,
+        };
+        Some(read)
     }
 }
 

@@ -1,7 +1,7 @@
 //! HCL templates: static references and evaluation.
 //!
 //! A string with `${…}` is a *leaf* of a [`Template`]. What it reads is known when it is parsed
-//! ([`reference`]); it is evaluated against those values only, so that nothing else can leak in.
+//! (`reference`); it is evaluated against those values only, so that nothing else can leak in.
 
 pub(crate) mod functions;
 pub(crate) mod reference;

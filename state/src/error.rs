@@ -18,7 +18,10 @@ use crate::lock::Owner;
 pub enum StateError {
     /// Another process writes.
     #[error("site {site} is in use by {owner}")]
-    #[diagnostic(code(state::locked), help("wait for it, or stop it: `flow cancel --site {site}`"))]
+    #[diagnostic(
+        code(state::locked),
+        help("wait for it, or end that process; `flow status` shows how far it is")
+    )]
     Locked {
         /// The site.
         site: String,

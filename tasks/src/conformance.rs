@@ -262,6 +262,9 @@ struct Variant {
     call: String,
 }
 
+/// The pause before another attempt; the engine's own is longer by default.
+const BACKOFF: Duration = Duration::from_millis(200);
+
 fn variants(case: &Case, calls: &[Seen]) -> Vec<Variant> {
     let mut before: BTreeMap<&str, usize> = BTreeMap::new();
     let mut variants = Vec::new();
@@ -317,6 +320,7 @@ async fn survives(case: &Case, bench: &Bench, sound: &Sound, variant: &Variant) 
             }
             Err(failure) => {
                 assert_eq!(failure.retry, Retry::Backoff, "{what}, attempt {attempt}: {failure:?}");
+                tokio::time::sleep(BACKOFF).await;
             }
         }
     }

@@ -1,5 +1,7 @@
 //! `flow explain`: the manual of a kind, from its own types.
 
+use std::fmt::Write as _;
+
 use flow_engine::{AnyKind, Effect};
 use serde_json::{Value, json};
 
@@ -69,7 +71,7 @@ fn page(kind: &dyn AnyKind) -> String {
     let params = fields(&kind.params_schema().to_value());
     let outputs = fields(&kind.outputs_schema(&Value::Null).to_value());
     let secrets = fields(&kind.secrets_schema().to_value());
-    let example: String = manual.example.lines().map(|line| format!("  {line}\n")).collect();
+    let example = indented(manual.example);
     format!(
         "{name} ({effect})\n\n{summary}\n\n{details}\n\nwith (* required)\n{params}\n\
          outputs\n{outputs}\nsecrets, for other tasks only\n{secrets}\nexample\n{example}",
@@ -80,16 +82,43 @@ fn page(kind: &dyn AnyKind) -> String {
     )
 }
 
+/// The lines of an example, all two columns in, without the indentation of the source.
+fn indented(example: &str) -> String {
+    let lines: Vec<&str> = example.trim_end().lines().skip_while(|line| line.is_empty()).collect();
+    let filled = lines.iter().filter(|line| !line.trim().is_empty());
+    let margin = filled.map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    let mut text = String::new();
+    for line in lines {
+        text.push_str("  ");
+        text.push_str(line.get(margin..).unwrap_or_default());
+        text.push('\n');
+    }
+    text
+}
+
 /// One line for each property of a schema.
 fn fields(schema: &Value) -> String {
     let required = schema["required"].as_array();
-    let properties = schema["properties"].as_object().into_iter().flatten();
-    let lines: String = properties
-        .map(|(name, field)| {
-            let required = required.is_some_and(|all| all.contains(&json!(name)));
-            let words = field["description"].as_str().unwrap_or_default().replace('\n', " ");
-            format!("  {}{name:<16} {words}\n", if required { "*" } else { " " })
-        })
-        .collect();
+    let mut lines = String::new();
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let required = required.is_some_and(|all| all.contains(&json!(name)));
+        let mark = if required { "*" } else { " " };
+        let words = field["description"].as_str().unwrap_or_default().replace('\n', " ");
+        // Writing to a string cannot fail.
+        let _ = writeln!(lines, "  {mark}{name:<16} {words}");
+    }
     if lines.is_empty() { NONE.to_owned() } else { lines }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_example_is_shown_without_the_indentation_of_its_source() {
+        assert_eq!(
+            indented("\n    a = 1\n\n    [b]\n      c = 2\n  "),
+            "  a = 1\n  \n  [b]\n    c = 2\n"
+        );
+    }
 }

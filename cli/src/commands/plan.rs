@@ -36,7 +36,9 @@ const SLOTS: u32 = 16;
 pub(crate) async fn plan(terminal: Terminal, global: &Global, args: &Plan) -> Result<Exit, Abort> {
     let asset = assets::workflow(&args.workflow.workflow)?;
     let site = site::resolve(global.site.as_deref(), Some(&asset))?;
-    let _lab = lab::start(&site, &args.lab)?;
+    let beside = lab::start(&site, &args.lab)?;
+    // A lab of our own has only just been switched on: what still boots would be unknown.
+    beside.until_up().await;
     let set = Set::from_args(&args.workflow.inputs)?;
     let workflow = Arc::new(workflow::load(&asset, &site, set)?);
     let dir = SiteDir::new(&site::root(), &site.site.name);
@@ -57,9 +59,13 @@ pub(crate) async fn plan(terminal: Terminal, global: &Global, args: &Plan) -> Re
     let plan = plan::plan(survey, &mut Silent, stopped).await;
     let view = view(&workflow, &site, &plan, last);
     if terminal.json {
-        view.objects().iter().for_each(|object| terminal.object(object));
+        for object in view.objects() {
+            terminal.object(&object);
+        }
     } else {
-        lines(&view).iter().for_each(|line| terminal.data(line));
+        for line in lines(&view) {
+            terminal.data(line);
+        }
     }
     Ok(if args.exit_code { view.exit() } else { Exit::Ok })
 }
@@ -131,7 +137,7 @@ enum Shown {
 
 fn change(workflow: &Workflow, planned: &Planned) -> Shown {
     match planned {
-        Planned::Unchanged(_) => Shown::Unchanged,
+        Planned::Unchanged(_) | Planned::Drift { pending: false, .. } => Shown::Unchanged,
         Planned::Apply { done, diff } => {
             let sign = match done {
                 Done::Recreated => Sign::Recreate,
@@ -149,7 +155,6 @@ fn change(workflow: &Workflow, planned: &Planned) -> Shown {
             Shown::Change(sign, diff.clone().unwrap_or_default())
         }
         Planned::Drift { diff, pending: true } => Shown::Change(Sign::Drifted, diff.clone()),
-        Planned::Drift { pending: false, .. } => Shown::Unchanged,
         Planned::Underway(what) => {
             Shown::Change(Sign::Update, format!("a change is in progress: {what}"))
         }

@@ -118,9 +118,9 @@ fn end(terminal: Terminal, site: &SiteAt, executed: &Executed) -> Exit {
         terminal.object(&end.object());
     }
     terminal.say("");
-    report::report(&end).iter().for_each(|line| terminal.say(line));
+    terminal.say_all(&report::report(&end));
     if executed.summary.ended == RunEnded::Complete {
-        look_next(site, executed).iter().for_each(|line| terminal.say(line));
+        terminal.say_all(&look_next(site, executed));
     }
     match executed.summary.ended {
         RunEnded::Complete => Exit::Ok,

@@ -163,7 +163,8 @@ uuid = "${tasks.create-vm[each.key].uuid}"
                 (client, ApplyMode::Auto)
             }
         };
-        let applied = client.apply_configuration(params.config.reveal(), mode, false).await?;
+        let applied = client.apply_configuration(params.config.reveal(), mode, false).await;
+        let applied = applied.map_err(|error| taken_meanwhile(error, mode))?;
         cx.log(format!("{machine}: {}\n", applied.details).as_bytes());
         Ok(())
     }
@@ -175,6 +176,15 @@ uuid = "${tasks.create-vm[each.key].uuid}"
     async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
         match *handle {}
     }
+}
+
+/// A machine that was asked without credentials and permits nothing has taken a configuration
+/// meanwhile: the next look has some.
+fn taken_meanwhile(error: CallError, mode: ApplyMode) -> CallError {
+    if let (CallError::Unauthorised { machine, .. }, ApplyMode::Auto) = (&error, mode) {
+        return CallError::Configured { machine: machine.clone() };
+    }
+    error
 }
 
 /// Compares what is in force on a machine of ours with what is wanted.
