@@ -8,6 +8,8 @@ use super::client::{Access, Cluster, ClusterError};
 
 /// Looks in a row that must all say "ready": an API server that starts says so and not again.
 const LOOKS: usize = 3;
+/// How a verbose answer ends where all is well (apiserver, `pkg/server/healthz`).
+const PASSED: &str = "readyz check passed";
 
 /// See the [module documentation](self).
 #[derive(Debug)]
@@ -49,7 +51,10 @@ impl Kind for KubeApi {
         let cluster = Cluster::open(&params.cluster).await?;
         for _ in 0..LOOKS {
             match cluster.text("/readyz?verbose").await {
-                Ok(_) => {}
+                Ok(answer) if answer.contains(PASSED) => {}
+                Ok(answer) => {
+                    return Ok(Verdict::Underway(format!("/readyz: {}", summary(&answer))));
+                }
                 Err(ClusterError::Unavailable { message, status: 500.., .. }) => {
                     return Ok(Verdict::Underway(format!("/readyz: {}", summary(&message))));
                 }
