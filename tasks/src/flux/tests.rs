@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
-use flow_engine::{KindError as _, Retry};
+use flow_engine::{AnyVerdict, KindError as _, Retry};
 use serde_json::{Value, json};
 
 use super::flux_app::FluxApp;
@@ -11,7 +12,7 @@ use super::flux_source::FluxSource;
 use super::install_flux::InstallFlux;
 use super::published::{Published, PublishedError};
 use crate::cilium;
-use crate::conformance::{Case, Laboratory, conforms, in_a_world};
+use crate::conformance::{Case, Laboratory, Trial, conforms, in_a_world};
 use crate::reference::Authorities;
 use crate::talos::tests::Ready;
 
@@ -97,8 +98,7 @@ async fn a_manifest_with_another_digest_than_the_pinned_one_needs_a_person() {
         let ca: Authorities = serde_json::from_value(ca(lab)).unwrap();
         let url = lab.https(50, 8443) + "/flux2/v2.9.4/install.yaml";
         let take = async |sha256| {
-            let published =
-                Published { url: &url, sha256, ca: &ca, call: std::time::Duration::from_secs(2) };
+            let published = Published { url: &url, sha256, ca: &ca, call: Duration::from_secs(2) };
             published.take(&folder).await
         };
         let error = take(Some(&pin)).await.unwrap_err();
@@ -109,6 +109,22 @@ async fn a_manifest_with_another_digest_than_the_pinned_one_needs_a_person() {
         let again = take(Some(&first.sha256)).await.unwrap();
         assert_eq!(again.sha256, first.sha256);
         assert!(take(Some(&pin)).await.is_err(), "the cache is no way around the pin");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_flux_there_is_nothing_of_it() {
+    in_a_world(async |lab| {
+        let ready = Ready::new(lab).await;
+        let app = json!({
+            "cluster": ready.access, "revision": "main@sha1:1", "kustomizations": ["app"],
+        });
+        let probed = Trial::new(&FluxApp, lab, &app).probe().await;
+        assert!(matches!(probed, Ok(AnyVerdict::Absent(_))), "{probed:?}");
+        let source = source(lab, &ready);
+        let probed = Trial::new(&FluxSource, lab, &source).probe().await;
+        assert!(matches!(probed, Ok(AnyVerdict::Absent(_))), "{probed:?}");
     })
     .await;
 }

@@ -203,7 +203,11 @@ impl Cluster {
         name: &str,
     ) -> Result<Option<DynamicObject>, ClusterError> {
         let what = format!("show {} {name}", of.kind);
-        self.within(&what, self.objects(of, namespace).get_opt(name)).await
+        match self.within(&what, self.objects(of, namespace).get(name)).await {
+            Ok(object) => Ok(Some(object)),
+            Err(ClusterError::Refused { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// All objects of a kind, in one namespace or in all, with these labels.
