@@ -1,5 +1,7 @@
 //! `flow explain`: the manual of a kind, from its own types.
 
+use std::fmt::Write as _;
+
 use flow_engine::{AnyKind, Effect};
 use serde_json::{Value, json};
 
@@ -69,7 +71,7 @@ fn page(kind: &dyn AnyKind) -> String {
     let params = fields(&kind.params_schema().to_value());
     let outputs = fields(&kind.outputs_schema(&Value::Null).to_value());
     let secrets = fields(&kind.secrets_schema().to_value());
-    let example: String = manual.example.lines().map(|line| format!("  {line}\n")).collect();
+    let example = indented(manual.example);
     format!(
         "{name} ({effect})\n\n{summary}\n\n{details}\n\nwith (* required)\n{params}\n\
          outputs\n{outputs}\nsecrets, for other tasks only\n{secrets}\nexample\n{example}",
@@ -84,12 +86,44 @@ fn page(kind: &dyn AnyKind) -> String {
 fn fields(schema: &Value) -> String {
     let required = schema["required"].as_array();
     let properties = schema["properties"].as_object().into_iter().flatten();
-    let lines: String = properties
-        .map(|(name, field)| {
-            let required = required.is_some_and(|all| all.contains(&json!(name)));
-            let words = field["description"].as_str().unwrap_or_default().replace('\n', " ");
-            format!("  {}{name:<16} {words}\n", if required { "*" } else { " " })
-        })
-        .collect();
+    let lines = properties.fold(String::new(), |mut lines, (name, field)| {
+        let required = required.is_some_and(|all| all.contains(&json!(name)));
+        let mark = if required { '*' } else { ' ' };
+        let words = field["description"].as_str().unwrap_or_default().replace('\n', " ");
+        // Writing to a string cannot fail.
+        let _ = writeln!(lines, "  {mark}{name:<16} {words}");
+        lines
+    });
     if lines.is_empty() { NONE.to_owned() } else { lines }
+}
+
+/// An example, two columns in: without the indentation that its lines have in common, and without
+/// empty lines before and after it.
+fn indented(example: &str) -> String {
+    let lines: Vec<&str> = example.lines().map(str::trim_end).collect();
+    let written = |line: &&str| !line.is_empty();
+    let first = lines.iter().position(|line| written(line)).unwrap_or(lines.len());
+    let last = lines.iter().rposition(|line| written(line)).map_or(first, |last| last + 1);
+    let depth = |line: &&str| line.len() - line.trim_start().len();
+    let common = lines.iter().copied().filter(written).map(|line| depth(&line)).min().unwrap_or(0);
+    lines[first..last].iter().fold(String::new(), |mut page, line| {
+        let line = line.get(common..).unwrap_or_default();
+        let margin = if line.is_empty() { "" } else { "  " };
+        // Writing to a string cannot fail.
+        let _ = writeln!(page, "{margin}{line}");
+        page
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_example_loses_the_indentation_of_its_source() {
+        let written = "\n        a = 1\n\n          b = 2\n        ";
+        assert_eq!(indented(written), "  a = 1\n\n    b = 2\n");
+        assert_eq!(indented("a = 1"), "  a = 1\n");
+        assert_eq!(indented(""), "");
+    }
 }
