@@ -102,8 +102,8 @@ fn fields(schema: &Value) -> String {
 fn indented(example: &str) -> String {
     let lines: Vec<&str> = example.lines().map(str::trim_end).collect();
     let written = |line: &&str| !line.is_empty();
-    let first = lines.iter().position(|line| written(line)).unwrap_or(lines.len());
-    let last = lines.iter().rposition(|line| written(line)).map_or(first, |last| last + 1);
+    let first = lines.iter().position(written).unwrap_or(lines.len());
+    let last = lines.iter().rposition(written).map_or(first, |last| last + 1);
     let depth = |line: &&str| line.len() - line.trim_start().len();
     let common = lines.iter().copied().filter(written).map(|line| depth(&line)).min().unwrap_or(0);
     lines[first..last].iter().fold(String::new(), |mut page, line| {
