@@ -7,6 +7,8 @@ mod bootstrap;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod validate;

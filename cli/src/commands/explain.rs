@@ -82,32 +82,37 @@ fn page(kind: &dyn AnyKind) -> String {
     )
 }
 
-/// The lines of an example, all two columns in, without the indentation of the source.
-fn indented(example: &str) -> String {
-    let lines: Vec<&str> = example.trim_end().lines().skip_while(|line| line.is_empty()).collect();
-    let filled = lines.iter().filter(|line| !line.trim().is_empty());
-    let margin = filled.map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
-    let mut text = String::new();
-    for line in lines {
-        text.push_str("  ");
-        text.push_str(line.get(margin..).unwrap_or_default());
-        text.push('\n');
-    }
-    text
-}
-
 /// One line for each property of a schema.
 fn fields(schema: &Value) -> String {
     let required = schema["required"].as_array();
-    let mut lines = String::new();
-    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let lines = properties.fold(String::new(), |mut lines, (name, field)| {
         let required = required.is_some_and(|all| all.contains(&json!(name)));
-        let mark = if required { "*" } else { " " };
+        let mark = if required { '*' } else { ' ' };
         let words = field["description"].as_str().unwrap_or_default().replace('\n', " ");
         // Writing to a string cannot fail.
         let _ = writeln!(lines, "  {mark}{name:<16} {words}");
-    }
+        lines
+    });
     if lines.is_empty() { NONE.to_owned() } else { lines }
+}
+
+/// An example, two columns in: without the indentation that its lines have in common, and without
+/// empty lines before and after it.
+fn indented(example: &str) -> String {
+    let lines: Vec<&str> = example.lines().map(str::trim_end).collect();
+    let written = |line: &&str| !line.is_empty();
+    let first = lines.iter().position(written).unwrap_or(lines.len());
+    let last = lines.iter().rposition(written).map_or(first, |last| last + 1);
+    let depth = |line: &&str| line.len() - line.trim_start().len();
+    let common = lines.iter().copied().filter(written).map(|line| depth(&line)).min().unwrap_or(0);
+    lines[first..last].iter().fold(String::new(), |mut page, line| {
+        let line = line.get(common..).unwrap_or_default();
+        let margin = if line.is_empty() { "" } else { "  " };
+        // Writing to a string cannot fail.
+        let _ = writeln!(page, "{margin}{line}");
+        page
+    })
 }
 
 #[cfg(test)]
@@ -115,10 +120,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_example_is_shown_without_the_indentation_of_its_source() {
-        assert_eq!(
-            indented("\n    a = 1\n\n    [b]\n      c = 2\n  "),
-            "  a = 1\n  \n  [b]\n    c = 2\n"
-        );
+    fn an_example_loses_the_indentation_of_its_source() {
+        let written = "\n        a = 1\n\n          b = 2\n        ";
+        assert_eq!(indented(written), "  a = 1\n\n    b = 2\n");
+        assert_eq!(indented("a = 1"), "  a = 1\n");
+        assert_eq!(indented(""), "");
     }
 }
