@@ -17,10 +17,10 @@
 mod bench;
 mod trial;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use flow_engine::{AnyKind, Effect, Retry, Secrets};
+use flow_engine::{AnyKind, Effect, Failure, Retry, Secrets};
 use flow_lab::Count;
 use serde_json::Value;
 
@@ -77,6 +77,8 @@ pub(crate) struct Case {
     tree: BTreeMap<String, Vec<u8>>,
     limit: Duration,
     read_faults: bool,
+    one_of_each: bool,
+    nudged: bool,
     others: Option<&'static str>,
 }
 
@@ -97,11 +99,12 @@ impl Case {
             tree: BTreeMap::new(),
             limit: Duration::from_secs(20),
             read_faults: true,
+            one_of_each: false,
+            nudged: false,
             others: None,
         }
     }
 
-    #[allow(dead_code, reason = "what the kinds of a whole cluster need")]
     /// The tree that the lab's git server serves.
     pub(crate) fn tree(mut self, tree: BTreeMap<String, Vec<u8>>) -> Self {
         self.tree = tree;
@@ -119,6 +122,22 @@ impl Case {
     /// Tries faults on calls that change something only, where a kind makes very many calls.
     pub(crate) fn faults_on_writes_only(mut self) -> Self {
         self.read_faults = false;
+        self
+    }
+
+    /// Tries faults on the first of the calls that differ in the name of an object only.
+    ///
+    /// For a kind that does the same to very many objects.
+    pub(crate) fn one_of_each(mut self) -> Self {
+        self.one_of_each = true;
+        self
+    }
+
+    /// The kind waits for what another system does by itself, and its apply only asks for haste.
+    ///
+    /// It is satisfied in the prepared world; an apply follows there, and changes nothing of that.
+    pub(crate) fn nudged(mut self) -> Self {
+        self.nudged = true;
         self
     }
 
@@ -144,11 +163,13 @@ impl Case {
 /// * for each call made, each fault ends in a failure worth retrying within the limit, never in a
 ///   wrong verdict, and a later attempt reaches the same outputs without making anything twice.
 ///
-/// A gate has no apply: it is satisfied in the prepared world and bears the same faults.
+/// A gate has no apply: it is satisfied in the prepared world and bears the same faults. So is a
+/// kind that is [nudged](Case::nudged).
 pub(crate) async fn conforms(case: &Case, prepare: impl AsyncFnOnce(&Laboratory) -> Value) {
     let bench = Bench::prepare(case.tree.clone(), prepare).await;
     let gate = case.kind.effect(&bench.params) == Ok(Effect::Gate);
-    let sound = if gate { gate_passes(case, &bench).await } else { makes(case, &bench).await };
+    let passes = gate || case.nudged;
+    let sound = if passes { passes_at_once(case, &bench).await } else { makes(case, &bench).await };
     for variant in variants(case, &sound.calls) {
         survives(case, &bench, &sound, &variant).await;
     }
@@ -161,15 +182,24 @@ struct Sound {
     counts: Vec<Count>,
 }
 
-async fn gate_passes(case: &Case, bench: &Bench) -> Sound {
+async fn passes_at_once(case: &Case, bench: &Bench) -> Sound {
     let world = bench.world();
     let trial = Trial::new(&*case.kind, &world, &bench.params);
     trial.awake(&world, case.limit).await;
     let before = world.counts();
-    let reached = trial.attempt(case.limit).await.expect("a gate passes in its prepared world");
-    assert_eq!(world.counts(), before, "a gate changes nothing");
-    assert_eq!(world.writes(), Vec::<String>::new(), "a gate asks for no change");
+    let reached = trial.attempt(case.limit).await.expect("it passes in its prepared world");
+    assert_eq!(world.counts(), before, "what passes changes nothing");
+    assert_eq!(world.writes(), Vec::<String>::new(), "what passes asks for no change");
+    if case.nudged {
+        let after = nudge(case, &trial).await.expect("a nudge is accepted");
+        assert_eq!(after.outputs, reached.outputs, "a nudge leaves the same");
+    }
     Sound { outputs: reached.outputs, calls: world.calls(), counts: before }
+}
+
+async fn nudge(case: &Case, trial: &Trial<'_>) -> Result<Reached, Failure> {
+    trial.apply(case.limit).await?;
+    trial.settle(case.limit).await
 }
 
 async fn makes(case: &Case, bench: &Bench) -> Sound {
@@ -238,10 +268,13 @@ const BACKOFF: Duration = Duration::from_millis(200);
 fn variants(case: &Case, calls: &[Seen]) -> Vec<Variant> {
     let mut before: BTreeMap<&str, usize> = BTreeMap::new();
     let mut variants = Vec::new();
+    let mut tried = BTreeSet::new();
     for call in calls {
         let passed = before.entry(call.glob.as_str()).or_default();
         // A read that is repeated (a poll) is hit once; of writes each one.
-        let hit = if call.write { true } else { *passed == 0 && case.read_faults };
+        let due = if call.write { true } else { *passed == 0 && case.read_faults };
+        let alike = call.glob.rsplit_once('/').map_or(call.glob.as_str(), |(folder, _)| folder);
+        let hit = due && (tried.insert((alike, *passed)) || !case.one_of_each);
         if hit {
             let lost = call.write.then_some(LOST);
             let others = case.others.is_some_and(|prefix| call.glob.starts_with(prefix));
@@ -275,7 +308,11 @@ async fn survives(case: &Case, bench: &Bench, sound: &Sound, variant: &Variant) 
         world.fault(fault);
     }
     for attempt in 1..=ATTEMPTS {
-        match trial.attempt(case.limit).await {
+        let reached = match trial.attempt(case.limit).await {
+            Ok(_) if case.nudged => nudge(case, &trial).await,
+            other => other,
+        };
+        match reached {
             Ok(reached) => {
                 assert_eq!(reached.outputs, sound.outputs, "{what}: outputs");
                 assert_made_once(&sound.counts, &world.counts(), &what);

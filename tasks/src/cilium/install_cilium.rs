@@ -119,9 +119,13 @@ impl Kind for InstallCilium {
 
     async fn probe(&self, _: &Cx, params: &Params) -> Result<Verdict<Self>, Error> {
         let cluster = Cluster::open(&params.cluster).await?;
-        let daemon_sets = resource("apps", "v1", "DaemonSet");
-        let agent = cluster.get(&daemon_sets, Some(NAMESPACE), "cilium").await?;
-        let Some(agent) = agent else { return before_the_agent(&cluster, params).await };
+        let agent = match agent(&cluster).await? {
+            Some(agent) => agent,
+            None => match before_the_agent(&cluster, params).await? {
+                Before::Verdict(verdict) => return Ok(verdict),
+                Before::Done(agent) => *agent,
+            },
+        };
         if let Some(diff) = difference(&cluster, &agent, params).await? {
             return Ok(Verdict::Drifted { diff, mark: Mark::Nowhere });
         }
@@ -153,23 +157,37 @@ impl Kind for InstallCilium {
     }
 }
 
+/// What was seen where no agent was seen.
+enum Before {
+    /// It is not there.
+    Verdict(Verdict<InstallCilium>),
+    /// The Job ended between two looks, and this is what it made.
+    Done(Box<DynamicObject>),
+}
+
 /// While there is no agent: nothing was asked for, or the Job is at work, or it gave up.
-async fn before_the_agent(
-    cluster: &Cluster,
-    params: &Params,
-) -> Result<Verdict<InstallCilium>, Error> {
+async fn before_the_agent(cluster: &Cluster, params: &Params) -> Result<Before, Error> {
     let name = install_job::name(&params.version, params.mtu.value());
     let job = cluster.get(&resource("batch", "v1", "Job"), Some(NAMESPACE), &name).await?;
-    let Some(job) = job else { return Ok(Verdict::Absent(Mark::Nowhere)) };
+    let Some(job) = job else { return Ok(Before::Verdict(Verdict::Absent(Mark::Nowhere))) };
     if let Some(failed) = condition(&job, "Failed").filter(|failed| failed.status == "True") {
         return Err(Error::JobFailed { job: name, message: failed.message.to_owned() });
     }
     if is_true(&job, "Complete") {
+        // It makes the DaemonSet before it ends, so a look after its end is sure.
+        if let Some(agent) = agent(cluster).await? {
+            return Ok(Before::Done(Box::new(agent)));
+        }
         // It ran once and what it made is gone: a Job never runs again, so a person decides.
         let message = "it was done, and the DaemonSet that it made is gone".to_owned();
         return Err(Error::JobFailed { job: name, message });
     }
-    Ok(Verdict::Underway(format!("the Job {name} is at work")))
+    Ok(Before::Verdict(Verdict::Underway(format!("the Job {name} is at work"))))
+}
+
+/// The DaemonSet of the agents.
+async fn agent(cluster: &Cluster) -> Result<Option<DynamicObject>, ClusterError> {
+    cluster.get(&resource("apps", "v1", "DaemonSet"), Some(NAMESPACE), "cilium").await
 }
 
 /// What differs between the installed Cilium and the wanted one.

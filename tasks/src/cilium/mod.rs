@@ -2,6 +2,8 @@
 
 mod install_cilium;
 mod install_job;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use flow_engine::Registry;
 

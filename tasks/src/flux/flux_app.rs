@@ -198,3 +198,50 @@ impl Params {
         Ok(ailing)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REVISION: &str = "main@sha1:1";
+
+    /// A Kustomization with these conditions, applied at a revision.
+    fn kustomization(conditions: &[(&str, &str)], applied: &str) -> DynamicObject {
+        let conditions: Vec<_> = conditions
+            .iter()
+            .map(|(name, status)| {
+                json!({ "type": name, "status": status, "reason": "Why", "message": "words" })
+            })
+            .collect();
+        let status = json!({ "lastAppliedRevision": applied, "conditions": conditions });
+        let object = json!({ "metadata": { "name": "app" }, "status": status });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn short(live: &DynamicObject) -> String {
+        match not_applied(live, REVISION) {
+            None => "applied".to_owned(),
+            Some(Verdict::Drifted { diff, .. }) => format!("drifted: {diff}"),
+            Some(Verdict::Underway(words)) => format!("underway: {words}"),
+            Some(Verdict::Satisfied { .. } | Verdict::Absent(_)) => panic!("no such verdict"),
+        }
+    }
+
+    #[test]
+    fn it_is_applied_when_ready_at_the_revision_and_at_rest() {
+        let ready = ("Ready", "True");
+        let underway = "underway: Kustomization app: Why: words";
+        assert_eq!(short(&kustomization(&[ready], REVISION)), "applied");
+        assert_eq!(short(&kustomization(&[ready], "main@sha1:0")), underway);
+        assert_eq!(short(&kustomization(&[ready, ("Reconciling", "True")], REVISION)), underway);
+        assert_eq!(short(&kustomization(&[("Ready", "False")], REVISION)), underway);
+        let silent = "underway: Kustomization app: Progressing: no status yet";
+        assert_eq!(short(&kustomization(&[], "")), silent);
+    }
+
+    #[test]
+    fn what_is_stalled_is_asked_again() {
+        let stalled = kustomization(&[("Ready", "False"), ("Stalled", "True")], REVISION);
+        assert_eq!(short(&stalled), "drifted: Kustomization app: Why: words");
+    }
+}

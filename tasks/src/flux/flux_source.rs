@@ -251,3 +251,35 @@ fn base64(text: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(spec: &Value) -> DynamicObject {
+        let object = json!({ "metadata": metadata(NAME), "spec": spec });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_declared_field_that_differs_is_named_and_a_default_does_not() {
+        let wanted = json!({ "spec": { "url": "https://a", "ref": { "branch": "main" } } });
+        let spec = json!({
+            "url": "https://a", "ref": { "branch": "main" }, "timeout": "60s",
+        });
+        assert_eq!(differing(&wanted, &live(&spec)), None);
+        let spec = json!({ "url": "https://a", "ref": { "branch": "next" } });
+        assert_eq!(differing(&wanted, &live(&spec)).unwrap(), "spec.ref.branch");
+        let spec = json!({ "ref": "main" });
+        assert!(differing(&wanted, &live(&spec)).is_some());
+        assert!(differing(&wanted, &live(&Value::Null)).is_some());
+    }
+
+    #[test]
+    fn values_are_compared_and_kept_as_text() {
+        assert_eq!(difference(&json!({ "a": "1" }), &json!({ "a": 1 }), "data").unwrap(), "data.a");
+        assert_eq!(words_of(&json!(1)), json!("1"));
+        assert_eq!(words_of(&json!("1")), json!("1"));
+        assert_eq!(words_of(&json!(["a"])), json!("[\"a\"]"));
+    }
+}

@@ -10,7 +10,6 @@ use serde_json::Value;
 use super::NAMESPACE;
 use super::published::{Pinned, Published, PublishedError};
 use crate::kubernetes::client::{Access, Cluster, ClusterError};
-use crate::kubernetes::manifest::{self, BadManifest};
 use crate::kubernetes::object::{annotation, is_available, is_true, resource};
 use crate::reference::Authorities;
 
@@ -66,15 +65,6 @@ pub(super) enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Published(#[from] PublishedError),
-    /// The manifest is none.
-    #[error("the manifest {url} cannot be used")]
-    #[diagnostic(code(flux::bad_manifest), help("check `[flux] manifest` in the site file"))]
-    Manifest {
-        /// Where it is from.
-        url: String,
-        /// Why.
-        source: BadManifest,
-    },
     /// Neither version nor URL, or both.
     #[error("`manifest` says neither `version` nor `url`, or both")]
     #[diagnostic(code(flux::which_manifest), help("write `manifest = {{ version = \"v2.9.4\" }}`"))]
@@ -86,7 +76,7 @@ impl KindError for Error {
         match self {
             Self::Cluster(error) => error.retry(),
             Self::Published(error) => error.retry(),
-            Self::Manifest { .. } | Self::Which => Retry::Never,
+            Self::Which => Retry::Never,
         }
     }
 
@@ -94,7 +84,7 @@ impl KindError for Error {
         match self {
             Self::Cluster(error) => error.refused(),
             Self::Published(error) => error.refused(),
-            Self::Manifest { .. } | Self::Which => true,
+            Self::Which => true,
         }
     }
 }
@@ -133,8 +123,7 @@ impl Kind for InstallFlux {
             // Half made by us, or by somebody else without a digest: applying it all is safe.
             None => return Ok(Verdict::Absent(Mark::Nowhere)),
         }
-        let objects = params.objects(&pinned)?;
-        if let Some(verdict) = not_running(&cluster, &objects).await? {
+        if let Some(verdict) = not_running(&cluster, &pinned.objects).await? {
             return Ok(verdict);
         }
         let version = namespace.metadata.labels.as_ref();
@@ -145,13 +134,12 @@ impl Kind for InstallFlux {
 
     async fn apply(&self, cx: &Cx, params: &Params) -> Result<(), Error> {
         let cluster = Cluster::open(&params.cluster).await?;
-        let pinned = params.manifest(cx).await?;
-        let mut objects = params.objects(&pinned)?;
+        let Pinned { mut objects, sha256 } = params.manifest(cx).await?;
         cluster.apply(&objects).await?;
         // The digest says that all before it was applied, so it comes last.
         objects.retain(|object| object["kind"] == "Namespace");
         for namespace in &mut objects {
-            namespace["metadata"]["annotations"][DIGEST] = Value::String(pinned.sha256.clone());
+            namespace["metadata"]["annotations"][DIGEST] = Value::String(sha256.clone());
         }
         Ok(cluster.apply(&objects).await?)
     }
@@ -181,11 +169,6 @@ impl Params {
         let sha256 = self.manifest.sha256.as_deref();
         let (ca, call) = (&self.ca, self.cluster.call.0);
         Ok(Published { url: &url, sha256, ca, call }.take(cx.folder()).await?)
-    }
-
-    fn objects(&self, pinned: &Pinned) -> Result<Vec<Value>, Error> {
-        let url = self.url()?;
-        manifest::objects(&pinned.text).map_err(|source| Error::Manifest { url, source })
     }
 }
 

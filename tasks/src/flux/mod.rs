@@ -4,6 +4,8 @@ mod flux_app;
 mod flux_source;
 mod install_flux;
 mod published;
+#[cfg(test)]
+mod tests;
 
 use flow_engine::Registry;
 use kube::core::ApiResource;

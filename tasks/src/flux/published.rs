@@ -1,12 +1,15 @@
-//! What others publish, taken by URL into a cache and pinned by its SHA-256 at first sight.
+//! Manifests that others publish, taken by URL into a cache and pinned by their SHA-256 at first
+//! sight.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flow_engine::{KindError, Retry};
 use rustls::ClientConfig;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::kubernetes::manifest;
 use crate::reference::{Authorities, ReferenceError};
 use crate::tls;
 
@@ -25,11 +28,12 @@ pub(super) struct Published<'a> {
     pub(super) call: Duration,
 }
 
-/// A text with its SHA-256, as hexadecimal digits.
+/// A manifest with its SHA-256.
+#[derive(Debug)]
 pub(super) struct Pinned {
-    /// The text.
-    pub(super) text: String,
-    /// Its digest.
+    /// Its objects, those first that others need.
+    pub(super) objects: Vec<Value>,
+    /// The digest of its text, as hexadecimal digits.
     pub(super) sha256: String,
 }
 
@@ -68,14 +72,21 @@ pub(super) enum PublishedError {
         /// What was expected.
         wanted: String,
     },
-    /// It is no text, or too large.
-    #[error("{url} is not a manifest: {why}")]
-    #[diagnostic(code(flux::no_text), help("check the URL in the site file"))]
-    NoText {
+    /// It is too large.
+    #[error("{url} is larger than 16 MiB")]
+    #[diagnostic(code(flux::too_large), help("check the URL in the site file"))]
+    TooLarge {
         /// Where.
         url: String,
-        /// What is wrong.
-        why: &'static str,
+    },
+    /// What came is none; it is not kept.
+    #[error("what {url} delivers is not a manifest")]
+    #[diagnostic(code(flux::bad_manifest), help("check `[flux] manifest` in the site file"))]
+    NoManifest {
+        /// Where.
+        url: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The cache cannot be written.
     #[error("{} cannot be written", path.display())]
@@ -98,10 +109,11 @@ pub(super) enum PublishedError {
 impl KindError for PublishedError {
     fn retry(&self) -> Retry {
         match self {
-            Self::Download { .. } => Retry::Backoff,
+            // A garbled answer, or the page of a proxy: the next one may be right.
+            Self::Download { .. } | Self::NoManifest { .. } => Retry::Backoff,
             Self::Missing { status, .. } if *status >= 500 => Retry::Backoff,
             Self::Digest { .. } | Self::Authority { .. } => Retry::Human,
-            Self::Missing { .. } | Self::NoText { .. } | Self::Cache { .. } => Retry::Never,
+            Self::Missing { .. } | Self::TooLarge { .. } | Self::Cache { .. } => Retry::Never,
         }
     }
 
@@ -112,24 +124,39 @@ impl KindError for PublishedError {
 }
 
 impl Published<'_> {
-    /// The cached file, or a fresh download, which is then cached under its digest.
+    /// The cached manifest, or a fresh download, which is then cached.
+    ///
+    /// Once cached it stays what it is, whatever is published later, until another digest is pinned.
     ///
     /// # Errors
     ///
-    /// [`PublishedError`]; a download of another digest than the pinned one is not kept.
+    /// [`PublishedError`]; a download that is no manifest, or has another digest than the pinned
+    /// one, is not kept.
     pub(super) async fn take(&self, folder: &Path) -> Result<Pinned, PublishedError> {
         let path = folder.join("cache").join(format!("{}.yaml", hex(self.url.as_bytes())));
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(_) => self.download().await?,
-        };
-        let sha256 = hex(text.as_bytes());
-        if let Some(wanted) = self.sha256.filter(|wanted| !wanted.eq_ignore_ascii_case(&sha256)) {
-            let (url, wanted) = (self.url.to_owned(), wanted.to_owned());
-            return Err(PublishedError::Digest { url, found: sha256, wanted });
+        if let Some(cached) = self.cached(&path) {
+            return Ok(cached);
+        }
+        let text = self.download().await?;
+        let url = self.url.to_owned();
+        let pinned = pinned(&text)
+            .map_err(|source| PublishedError::NoManifest { url: url.clone(), source })?;
+        if let Some(wanted) = self.sha256.filter(|_| !self.is_wanted(&pinned)) {
+            let (found, wanted) = (pinned.sha256, wanted.to_owned());
+            return Err(PublishedError::Digest { url, found, wanted });
         }
         keep(&path, &text).map_err(|source| PublishedError::Cache { path, source })?;
-        Ok(Pinned { text, sha256 })
+        Ok(pinned)
+    }
+
+    /// The cached manifest, if it is one, and the wanted one.
+    fn cached(&self, path: &Path) -> Option<Pinned> {
+        let text = std::fs::read_to_string(path).ok()?;
+        pinned(&text).ok().filter(|pinned| self.is_wanted(pinned))
+    }
+
+    fn is_wanted(&self, pinned: &Pinned) -> bool {
+        self.sha256.is_none_or(|wanted| wanted.eq_ignore_ascii_case(&pinned.sha256))
     }
 
     async fn download(&self) -> Result<String, PublishedError> {
@@ -141,11 +168,12 @@ impl Published<'_> {
             return Err(PublishedError::Missing { url: self.url.to_owned(), status });
         }
         let bytes = response.bytes().await.map_err(failed)?;
-        let no_text = |why| PublishedError::NoText { url: self.url.to_owned(), why };
+        let url = self.url.to_owned();
         if bytes.len() > LIMIT {
-            return Err(no_text("it is larger than 16 MiB"));
+            return Err(PublishedError::TooLarge { url });
         }
-        String::from_utf8(bytes.into()).map_err(|_| no_text("it is not UTF-8"))
+        String::from_utf8(bytes.into())
+            .map_err(|source| PublishedError::NoManifest { url, source: Box::new(source) })
     }
 
     async fn client(&self) -> Result<reqwest::Client, PublishedError> {
@@ -162,11 +190,17 @@ impl Published<'_> {
     }
 }
 
+/// A manifest from its text; one without objects is none.
+fn pinned(text: &str) -> Result<Pinned, Box<dyn std::error::Error + Send + Sync>> {
+    let objects = manifest::objects(text)?;
+    if objects.is_empty() {
+        return Err("it has no objects".into());
+    }
+    Ok(Pinned { objects, sha256: hex(text.as_bytes()) })
+}
+
 /// Writes a file whole or not at all.
 fn keep(path: &Path, text: &str) -> std::io::Result<()> {
-    if path.exists() {
-        return Ok(());
-    }
     let folder = path.parent().expect("a cached file is in the cache");
     std::fs::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
@@ -178,4 +212,47 @@ fn keep(path: &Path, text: &str) -> std::io::Result<()> {
 
 fn hex(bytes: &[u8]) -> String {
     base16ct::lower::encode_string(&Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "https://127.0.0.1:9/install.yaml";
+    const MANIFEST: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: flux-system}\n";
+
+    fn published<'a>(sha256: Option<&'a str>, ca: &'a Authorities) -> Published<'a> {
+        Published { url: URL, sha256, ca, call: Duration::from_millis(200) }
+    }
+
+    fn cache(folder: &Path, text: &str) {
+        let path = folder.join("cache").join(format!("{}.yaml", hex(URL.as_bytes())));
+        keep(&path, text).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_cached_is_not_asked_for_again() {
+        let (folder, ca) = (tempfile::tempdir().unwrap(), Authorities::default());
+        cache(folder.path(), MANIFEST);
+        let digest = hex(MANIFEST.as_bytes());
+        for sha256 in [None, Some(digest.to_uppercase())] {
+            let taken = published(sha256.as_deref(), &ca).take(folder.path()).await.unwrap();
+            assert_eq!((taken.objects.len(), taken.sha256), (1, digest.clone()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cached_file_that_is_broken_or_not_wanted_counts_as_none() {
+        let (folder, ca) = (tempfile::tempdir().unwrap(), Authorities::default());
+        let digest = hex(MANIFEST.as_bytes());
+        for (text, sha256) in
+            [("{\"data", None), ("", None), ("a: 1", None), ("# newer", Some(digest.as_str()))]
+        {
+            cache(folder.path(), text);
+            // Nobody listens there, so that it was asked for is seen by the failure.
+            let error = published(sha256, &ca).take(folder.path()).await.unwrap_err();
+            assert!(matches!(error, PublishedError::Download { .. }), "{text}: {error}");
+            assert_eq!(error.retry(), Retry::Backoff);
+        }
+    }
 }

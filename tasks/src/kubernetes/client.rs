@@ -7,7 +7,7 @@ use std::time::Duration;
 use flow_engine::{KindError, Retry};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind, Status};
 use kube::discovery::Scope;
 use kube::{Api, Client, Config};
 use schemars::JsonSchema;
@@ -18,6 +18,10 @@ use crate::duration::Span;
 
 /// The field manager under which everything is applied.
 const MANAGER: &str = "flow";
+/// The reason that kube gives to a refusal that is no `Status` (kube-client, `client/mod.rs`).
+const NO_STATUS: &str = "Failed to parse error data";
+/// What an API server says of a path that it does not serve (apiserver, `util/notfoundhandler`).
+const NO_PATH: &str = "404 page not found";
 
 /// How to reach a cluster; part of the parameters of every kind that does.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -177,6 +181,16 @@ impl Cluster {
         self.within(&what, self.client.request_text(request)).await
     }
 
+    /// The version of the API server, as `v1.36.1`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError`].
+    pub(crate) async fn version(&self) -> Result<String, ClusterError> {
+        let version = self.client.apiserver_version();
+        Ok(self.within("tell its version", version).await?.git_version)
+    }
+
     /// One object, if there is one.
     ///
     /// # Errors
@@ -189,7 +203,11 @@ impl Cluster {
         name: &str,
     ) -> Result<Option<DynamicObject>, ClusterError> {
         let what = format!("show {} {name}", of.kind);
-        self.within(&what, self.objects(of, namespace).get_opt(name)).await
+        match self.within(&what, self.objects(of, namespace).get(name)).await {
+            Ok(object) => Ok(Some(object)),
+            Err(ClusterError::Refused { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// All objects of a kind, in one namespace or in all, with these labels.
@@ -306,7 +324,9 @@ impl Cluster {
 
     fn classify(&self, what: &str, error: kube::Error) -> ClusterError {
         let (api, what) = (self.api.clone(), what.to_owned());
-        if let kube::Error::Api(status) = &error {
+        if let kube::Error::Api(status) = &error
+            && !is_unreadable(status)
+        {
             let (message, status) = (status.message.clone(), status.code);
             return match status {
                 401 | 403 => ClusterError::Forbidden { api, what, message },
@@ -319,11 +339,22 @@ impl Cluster {
             return ClusterError::Refused { api, what, message, status: 404 };
         }
         let source = Box::new(error);
-        if matches!(*source, kube::Error::SerdeError(_) | kube::Error::FromUtf8(_)) {
+        if matches!(
+            *source,
+            kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) | kube::Error::Api(_)
+        ) {
             return ClusterError::Malformed { api, what, source };
         }
         ClusterError::Unreachable { api, source }
     }
+}
+
+/// Whether a refusal is none of an API server: those are objects of the kind `Status`.
+///
+/// Two are not: of a path that it does not serve (yet), and of a server that is not able.
+fn is_unreadable(status: &Status) -> bool {
+    let is_text = status.reason == NO_STATUS;
+    is_text && status.code < 429 && status.message != NO_PATH
 }
 
 async fn config(

@@ -3,12 +3,13 @@
 use flow_engine::{Cx, Effect, Kind, Manual, NoHandle, Presence, Settle, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::client::{Access, Cluster, ClusterError};
 
 /// Looks in a row that must all say "ready": an API server that starts says so and not again.
 const LOOKS: usize = 3;
+/// How a verbose answer ends where all is well (apiserver, `pkg/server/healthz`).
+const PASSED: &str = "readyz check passed";
 
 /// See the [module documentation](self).
 #[derive(Debug)]
@@ -50,7 +51,10 @@ impl Kind for KubeApi {
         let cluster = Cluster::open(&params.cluster).await?;
         for _ in 0..LOOKS {
             match cluster.text("/readyz?verbose").await {
-                Ok(_) => {}
+                Ok(answer) if answer.contains(PASSED) => {}
+                Ok(answer) => {
+                    return Ok(Verdict::Underway(format!("/readyz: {}", summary(&answer))));
+                }
                 Err(ClusterError::Unavailable { message, status: 500.., .. }) => {
                     return Ok(Verdict::Underway(format!("/readyz: {}", summary(&message))));
                 }
@@ -60,10 +64,7 @@ impl Kind for KubeApi {
                 Err(error) => return Err(error),
             }
         }
-        let version = cluster.text("/version").await?;
-        let version: Value = serde_json::from_str(&version).unwrap_or_default();
-        let version = version["gitVersion"].as_str().unwrap_or("an unknown version").to_owned();
-        Ok(Verdict::satisfied(Outputs { version }))
+        Ok(Verdict::satisfied(Outputs { version: cluster.version().await? }))
     }
 
     async fn apply(&self, _: &Cx, _: &Params) -> Result<(), ClusterError> {

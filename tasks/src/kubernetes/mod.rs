@@ -6,6 +6,8 @@ pub(crate) mod manifest;
 mod nodes_ready;
 pub(crate) mod object;
 mod seal_keys;
+#[cfg(test)]
+mod tests;
 
 use flow_engine::Registry;
 

@@ -35,4 +35,4 @@ pub(crate) fn register(registry: Registry) -> Registry {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

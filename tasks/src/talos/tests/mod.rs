@@ -2,6 +2,9 @@
 
 mod conformance;
 mod manuals;
+mod ready;
 mod rig;
 mod room;
 mod stories;
+
+pub(crate) use ready::Ready;
