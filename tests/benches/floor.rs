@@ -4,6 +4,7 @@
 //! goes first; what counts is the ratio of medians. `TMPDIR` says on which disk.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has nothing to say")]
+#![expect(clippy::disallowed_types, reason = "real time is what is measured")]
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
 use std::fmt::Write as _;
@@ -73,6 +74,8 @@ fn compare(shape: &Shape, pairs: u32) {
             floors.push(walk());
         }
     }
+    assert!(floors.iter().all(|walk| walk.commits == shape.commits));
+    assert!(flows.iter().all(|run| run.summary.counts().applied == shape.count as usize));
     let floor = micros(median(floors.iter().map(|walk| walk.took).collect()), shape.count);
     let ours = micros(median(flows.iter().map(|run| run.run).collect()), shape.count);
     let whole = micros(median(flows.iter().map(|run| run.whole).collect()), shape.count);
@@ -93,6 +96,8 @@ fn nothing_to_do() {
     let workflow = LARGE.workflow();
     ground::run(folder.path(), &workflow);
     let again: Vec<_> = (0..5).map(|_| ground::run(folder.path(), &workflow)).collect();
+    let unchanged = |taken: &ground::Taken| taken.summary.counts().as_recorded;
+    assert!(again.iter().all(|taken| unchanged(taken) == LARGE.count as usize));
     let run = micros(median(again.iter().map(|taken| taken.run).collect()), LARGE.count);
     let whole = micros(median(again.iter().map(|taken| taken.whole).collect()), LARGE.count);
     let commits = again.iter().map(|taken| taken.commits).max().unwrap();

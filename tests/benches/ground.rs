@@ -1,5 +1,7 @@
 //! Runs of instances that do nothing, through the real runner and the real store.
 
+#![expect(clippy::disallowed_types, reason = "real time is what is measured")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,7 +85,7 @@ pub(crate) fn run(folder: &Path, workflow: &Arc<Workflow>) -> Taken {
 }
 
 async fn execute(folder: &Path, workflow: &Arc<Workflow>) -> Taken {
-    let began = Instant::now();
+    let opened = Instant::now();
     let dir = SiteDir::new(folder, "lab");
     let place = VaultPlace::of(&dir, folder.join("identity"));
     let vault = Arc::new(SiteVault::new(VaultPlace { create_identity: true, ..place }));
@@ -113,7 +115,7 @@ async fn execute(folder: &Path, workflow: &Arc<Workflow>) -> Taken {
     let took = started.elapsed();
     let wal = wal(&dir.database());
     store.settle().await.unwrap();
-    Taken { summary, run: took, whole: began.elapsed(), commits: store.commits(), wal }
+    Taken { summary, run: took, whole: opened.elapsed(), commits: store.commits(), wal }
 }
 
 /// How large the WAL of a database is.

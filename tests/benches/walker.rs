@@ -3,6 +3,8 @@
 //! One transaction a turn: what came back and what starts next are durable together. It decides
 //! nothing, evaluates nothing and encodes nothing; what it writes was written by a real run.
 
+#![expect(clippy::disallowed_types, reason = "real time is what is measured")]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
