@@ -5,6 +5,8 @@ mod architecture;
 #[cfg(test)]
 mod bootstrap;
 #[cfg(test)]
+mod counts;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod docs;
