@@ -123,7 +123,7 @@ impl Session<'_> {
         let name = &self.workflow.instance(instance).name;
         let failure =
             Failure::new("engine::panic", format!("the kind of `{name}` panicked"), Retry::Never)
-                .with_help("this is a bug; FLOW_LOG=debug shows where");
+                .with_help("this is a bug; RUST_BACKTRACE=1 shows where");
         let in_doubt = self.applying.contains(&instance);
         let attempt = self.tries.get(&instance).map_or(Attempt(1), |tries| tries.last);
         let outcome = Outcome::Failed { failure: failure.clone(), attempt, in_doubt, took: 0 };
