@@ -74,7 +74,7 @@ fn compare(shape: &Shape, pairs: u32) {
             floors.push(walk());
         }
     }
-    assert!(floors.iter().all(|walk| walk.commits == shape.commits));
+    assert!(floors.iter().all(|walk| walk.commits <= shape.commits));
     assert!(flows.iter().all(|run| run.summary.counts().applied == shape.count as usize));
     let floor = micros(median(floors.iter().map(|walk| walk.took).collect()), shape.count);
     let ours = micros(median(flows.iter().map(|run| run.run).collect()), shape.count);

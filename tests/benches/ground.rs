@@ -26,7 +26,7 @@ pub(crate) struct Shape {
     pub(crate) name: &'static str,
     pub(crate) count: u32,
     pub(crate) width: u32,
-    /// How many transactions the floor takes.
+    /// How many transactions the floor may take.
     pub(crate) commits: u64,
 }
 
