@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use flow_engine::event::SelectionArgs;
+
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
@@ -99,6 +101,13 @@ pub(crate) struct Selection {
     /// Do this `once` instance again
     #[arg(long, value_name = "INSTANCE")]
     pub(crate) redo: Vec<String>,
+}
+
+impl From<&Selection> for SelectionArgs {
+    fn from(typed: &Selection) -> Self {
+        let Selection { only, until, from, skip, force, redo } = typed.clone();
+        Self { only, until, from, skip, force, redo }
+    }
 }
 
 /// How to run.

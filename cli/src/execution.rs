@@ -9,7 +9,7 @@ use flow_engine::journal::Vault;
 use flow_engine::report::Reporter;
 use flow_engine::runner::{Confirm, Options, Run, RunError, Selected, Summary, Unmet};
 use flow_engine::workflow::{Selection, Workflow, select};
-use flow_engine::{Instance, RunId, Seq, SiteContext, Stop};
+use flow_engine::{Instance, RunId, Seq, Stop};
 use flow_state::{Begin, EventStore, Site, SiteDir, SiteVault, StateError, VaultPlace};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -88,19 +88,20 @@ pub(crate) fn command_line() -> String {
 }
 
 impl Execute<'_> {
-    /// Takes the lock, starts the lab if need be, runs, and leaves the state folded.
+    /// Checks the files, takes the lock, starts the lab if need be, runs, and leaves the state folded.
     ///
     /// # Errors
     ///
     /// Nothing was run, or the run could not be written down.
     pub(crate) async fn execute(self) -> Result<Executed, Abort> {
+        // What is wrong with the files is told before anything is made.
+        let workflow = Arc::new(workflow::load(self.asset, self.site, self.set.clone())?);
+        let selection =
+            select(&workflow, &self.selection).map_err(|error| Abort::new(Exit::Usage, error))?;
         let dir = SiteDir::new(&site::root(), &self.site.site.name);
         let opened = Site::open(&dir, &command_line()).map_err(state)?;
         let beside = lab::start(self.site, &self.how.lab)?;
-        let workflow = Arc::new(workflow::load(self.asset, self.site, self.set.clone())?);
         let ledger = opened.ledger(&workflow.name).map_err(state)?;
-        let selection =
-            select(&workflow, &self.selection).map_err(|error| Abort::new(Exit::Usage, error))?;
         let vault = vault(&dir, self.site);
         let begin = Begin {
             workflow: workflow.name.clone(),
@@ -114,7 +115,7 @@ impl Execute<'_> {
         let run = Run {
             ledger,
             selected: selection.selected.clone(),
-            site: Arc::new(self.context()),
+            site: Arc::new(self.site.context()),
             store: Arc::clone(&store) as Arc<_>,
             vault: Arc::new(vault.of(&workflow.name)) as Arc<dyn Vault>,
             options: self.options(&store, &workflow),
@@ -130,14 +131,6 @@ impl Execute<'_> {
         store.settle().await.map_err(|error| Abort::new(Exit::State, error))?;
         let sessions = self.resumed.map_or(0, |(_, sessions)| sessions) + 1;
         Ok(Executed { workflow, run: number, sessions, summary, interrupted: signals.exit() })
-    }
-
-    fn context(&self) -> SiteContext {
-        SiteContext {
-            name: self.site.site.name.clone(),
-            cluster: self.site.site.cluster.clone(),
-            folder: self.site.folder.clone(),
-        }
     }
 
     fn options(&self, store: &EventStore, workflow: &Workflow) -> Options {

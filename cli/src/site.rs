@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use flow_engine::SiteContext;
 use flow_tasks::site::Site;
 use miette::Report;
 use serde_json::{Value, json};
@@ -26,6 +27,15 @@ pub(crate) struct SiteAt {
 }
 
 impl SiteAt {
+    /// The site as kinds are told of it.
+    pub(crate) fn context(&self) -> SiteContext {
+        SiteContext {
+            name: self.site.name.clone(),
+            cluster: self.site.cluster.clone(),
+            folder: self.folder.clone(),
+        }
+    }
+
     /// Whether it is the site without a file.
     pub(crate) fn is_local(&self) -> bool {
         self.site.name == LOCAL
@@ -60,19 +70,6 @@ pub(crate) fn resolve(asked: Option<&str>, workflow: Option<&Asset>) -> Result<S
         Abort { exit: Exit::InvalidFile, reports: errors.0.into_iter().map(Report::new).collect() }
     })?;
     Ok(at(site, named))
-}
-
-/// The site to look at where no workflow says which: the one that was asked for, else the lab,
-/// else, where only that has state, the local one.
-///
-/// # Errors
-///
-/// There is no such site, or its file is wrong.
-pub(crate) fn last(asked: Option<&str>) -> Result<SiteAt, Abort> {
-    let site = resolve(asked, None)?;
-    let local = at(local(), false);
-    let has_state = |site: &SiteAt| site.folder.join("state.db").exists();
-    Ok(if !site.named && !has_state(&site) && has_state(&local) { local } else { site })
 }
 
 fn at(site: Site, named: bool) -> SiteAt {

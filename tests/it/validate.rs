@@ -69,6 +69,7 @@ fn every_broken_file_is_refused_with_code_place_and_help() {
             }
             assert!(said.err.contains("[broken.toml:"), "{name}: no place in {}", said.err);
             assert!(said.err.contains("help:"), "{name}: no help in {}", said.err);
+            assert!(!room.path().join(".flow").exists(), "{name}: state was made");
         }
     }
 }

@@ -80,6 +80,16 @@ fn a_workflow_fails_in_the_middle_is_edited_and_resumes() {
 }
 
 #[test]
+fn resume_goes_on_where_something_ran_last() {
+    let room = Room::new();
+    room.ok(&["run", "bootstrap", "--until", "check-config"]);
+    room.write("ten.toml", TEN);
+    assert_eq!(room.flow(&["run", "ten.toml"]).code, Some(1));
+    let resumed = room.flow(&["resume"]);
+    assert!(resumed.err.contains("run 1 of ten on local"), "{resumed:#?}");
+}
+
+#[test]
 fn a_second_writer_is_told_who_holds_the_site() {
     let room = Room::new();
     // The task ends when the file is there, or its own deadline is over.

@@ -10,12 +10,12 @@ use flow_engine::plan::{self, Planned, Survey};
 use flow_engine::report::Silent;
 use flow_engine::runner::Clock;
 use flow_engine::workflow::{Workflow, select};
-use flow_engine::{Failure, Instance, RunId, SiteContext, Stop};
+use flow_engine::{Failure, Instance, RunId, Stop};
 use flow_state::{Reader, SiteDir};
 use tokio::sync::watch;
 
 use crate::abort::Abort;
-use crate::args::{Global, Plan, Selection};
+use crate::args::{Global, Plan};
 use crate::assets;
 use crate::execution::{self, vault};
 use crate::exit::Exit;
@@ -43,13 +43,13 @@ pub(crate) async fn plan(terminal: Terminal, global: &Global, args: &Plan) -> Re
     let workflow = Arc::new(workflow::load(&asset, &site, set)?);
     let dir = SiteDir::new(&site::root(), &site.site.name);
     let (ledger, last) = known(&dir, &workflow)?;
-    let selection = select(&workflow, &selection(&args.selection))
+    let selection = select(&workflow, &SelectionArgs::from(&args.selection))
         .map_err(|error| Abort::new(Exit::Usage, error))?;
     let survey = Survey {
         workflow: Arc::clone(&workflow),
         ledger,
         selected: selection.selected,
-        site: Arc::new(context(&site)),
+        site: Arc::new(site.context()),
         vault: Arc::new(vault(&dir, &site).of(&workflow.name)) as Arc<dyn Vault>,
         slots: SLOTS,
         seed: 0,
@@ -82,19 +82,6 @@ fn known(dir: &SiteDir, workflow: &Workflow) -> Result<(Ledger, Option<(RunId, D
         (last.run, now.saturating_sub(Duration::from_millis(at)))
     });
     Ok((ledger, last))
-}
-
-fn context(site: &SiteAt) -> SiteContext {
-    SiteContext {
-        name: site.site.name.clone(),
-        cluster: site.site.cluster.clone(),
-        folder: site.folder.clone(),
-    }
-}
-
-fn selection(typed: &Selection) -> SelectionArgs {
-    let Selection { only, until, from, skip, force, redo } = typed.clone();
-    SelectionArgs { only, until, from, skip, force, redo }
 }
 
 fn view(

@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use flow_engine::event::{Body, RunEnded, SelectionArgs};
 use flow_engine::runner::Ending;
 use flow_engine::{Instance, RunId, Seq};
-use flow_state::{Reader, RunSummary, SiteDir};
+use flow_state::{Reader, RunSummary};
 
+use super::past::Past;
 use crate::abort::Abort;
-use crate::args::{Global, Resume, Run, Selection};
+use crate::args::{Global, Resume, Run};
 use crate::assets;
 use crate::execution::{self, Execute, Executed};
 use crate::exit::Exit;
@@ -31,7 +32,7 @@ pub(crate) async fn run(terminal: Terminal, global: &Global, args: &Run) -> Resu
         asset: &asset,
         site: &site,
         set: Set::from_args(&args.workflow.inputs)?,
-        selection: selection(&args.selection),
+        selection: SelectionArgs::from(&args.selection),
         how: &args.execution,
         resumed: None,
     };
@@ -49,26 +50,16 @@ pub(crate) async fn resume(
     global: &Global,
     args: &Resume,
 ) -> Result<Exit, Abort> {
-    let site = site::last(global.site.as_deref())?;
-    let dir = SiteDir::new(&site::root(), &site.site.name);
-    let reader = Reader::open(&dir).map_err(execution::state)?;
-    let runs = reader.as_ref().map(Reader::runs).transpose().map_err(execution::state)?;
-    let runs = runs.unwrap_or_default();
-    let wanted = args.run.map(RunId);
-    let last = runs.iter().rfind(|run| wanted.is_none_or(|wanted| run.run == wanted));
-    let Some(last) = last else {
-        let message = format!("there is no run to go on with on the site {}", site.site.name);
-        let help = format!("`flow run{}` begins one", site.flag());
-        return Err(Abort::words(Exit::Usage, "flow::no-run", message, help));
-    };
+    let past = Past::find(global, None)?;
+    let last = past.run(args.run, None)?;
     if last.ended == Some(RunEnded::Complete) {
         let run = last.run;
         terminal.say(format!("run {run} of {} is complete: nothing to go on with", last.workflow));
         return Ok(Exit::Ok);
     }
-    let sessions = sessions(reader.as_ref(), last.run)?;
-    drop(reader);
-    terminal.say(introduction(last, &site));
+    let sessions = sessions(past.reader()?, last.run)?;
+    let site = past.site;
+    terminal.say(introduction(&last, &site));
     let asset = assets::workflow(&last.started.file)?;
     let execute = Execute {
         terminal,
@@ -84,8 +75,7 @@ pub(crate) async fn resume(
 }
 
 /// How many sessions a run has had.
-fn sessions(reader: Option<&Reader>, run: RunId) -> Result<u32, Abort> {
-    let Some(reader) = reader else { return Ok(0) };
+fn sessions(reader: &Reader, run: RunId) -> Result<u32, Abort> {
     let events = reader.events(run, Seq(0)).map_err(execution::state)?;
     let sessions = events.iter().filter(|event| matches!(event.event.body, Body::Run(_)));
     Ok(u32::try_from(sessions.count()).unwrap_or(u32::MAX))
@@ -104,11 +94,6 @@ fn introduction(last: &RunSummary, site: &SiteAt) -> String {
     let (run, workflow, name) = (last.run, &last.workflow, &site.site.name);
     let when = ago(now.saturating_sub(since));
     format!("resume     run {run} of {workflow} on {name}; it {how} {when}")
-}
-
-fn selection(typed: &Selection) -> SelectionArgs {
-    let Selection { only, until, from, skip, force, redo } = typed.clone();
-    SelectionArgs { only, until, from, skip, force, redo }
 }
 
 /// Tells how a run ended, and says how to exit.
