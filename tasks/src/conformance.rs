@@ -76,7 +76,6 @@ pub(crate) struct Case {
     kind: Box<dyn AnyKind>,
     tree: BTreeMap<String, Vec<u8>>,
     limit: Duration,
-    read_faults: bool,
     one_of_each: bool,
     nudged: bool,
     others: Option<&'static str>,
@@ -98,7 +97,6 @@ impl Case {
             kind: Box::new(kind),
             tree: BTreeMap::new(),
             limit: Duration::from_secs(20),
-            read_faults: true,
             one_of_each: false,
             nudged: false,
             others: None,
@@ -108,20 +106,6 @@ impl Case {
     /// The tree that the lab's git server serves.
     pub(crate) fn tree(mut self, tree: BTreeMap<String, Vec<u8>>) -> Self {
         self.tree = tree;
-        self
-    }
-
-    #[allow(dead_code, reason = "what the kinds of a whole cluster need")]
-    /// How long one attempt (probe, apply, settle) may take; 20 s if nothing is said.
-    pub(crate) fn limit(mut self, limit: Duration) -> Self {
-        self.limit = limit;
-        self
-    }
-
-    #[allow(dead_code, reason = "what the kinds of a whole cluster need")]
-    /// Tries faults on calls that change something only, where a kind makes very many calls.
-    pub(crate) fn faults_on_writes_only(mut self) -> Self {
-        self.read_faults = false;
         self
     }
 
@@ -272,7 +256,7 @@ fn variants(case: &Case, calls: &[Seen]) -> Vec<Variant> {
     for call in calls {
         let passed = before.entry(call.glob.as_str()).or_default();
         // A read that is repeated (a poll) is hit once; of writes each one.
-        let due = if call.write { true } else { *passed == 0 && case.read_faults };
+        let due = if call.write { true } else { *passed == 0 };
         let alike = call.glob.rsplit_once('/').map_or(call.glob.as_str(), |(folder, _)| folder);
         let hit = due && (tried.insert((alike, *passed)) || !case.one_of_each);
         if hit {

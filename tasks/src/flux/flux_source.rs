@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{NAMESPACE, git_repositories, kustomizations};
 use crate::kubernetes::client::{Access, Cluster, ClusterError};
-use crate::kubernetes::object::{condition, is_true, resource};
+use crate::kubernetes::object::{base64, condition, is_true, resource};
 use crate::reference::{Authorities, ReferenceError};
 
 /// The name that all of Flux's own objects bear.
@@ -245,11 +245,6 @@ fn difference(wanted: &Value, live: &Value, path: &str) -> Option<String> {
             (wanted != live).then(|| path.to_owned())
         }
     }
-}
-
-fn base64(text: &str) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(text)
 }
 
 #[cfg(test)]

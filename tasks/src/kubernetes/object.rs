@@ -80,3 +80,9 @@ pub(crate) fn name(object: &DynamicObject) -> &str {
 pub(crate) fn annotation<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
     object.metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
+
+/// A text as `data` of a Secret holds it.
+pub(crate) fn base64(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}

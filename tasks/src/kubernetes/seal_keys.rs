@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::client::{Access, Cluster, ClusterError};
-use super::object::resource;
+use super::object::{base64, resource};
 use crate::tls;
 
 /// The label by which the controller finds its keys (sealed-secrets, `pkg/controller/keys.go`).
@@ -172,9 +172,4 @@ fn fingerprint(pair: &Pair) -> Result<String, Error> {
     }
     let certificates = tls::certificates(&pair.certificate).map_err(|_| Error::Broken)?;
     Ok(base16ct::lower::encode_string(&Sha256::digest(&certificates[0])))
-}
-
-fn base64(text: &str) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(text)
 }
