@@ -157,9 +157,10 @@ fn run_end(site: &SiteAt, executed: &Executed) -> RunEnd {
             Ending::Succeeded { drift: Some(diff), .. } => {
                 end.left_drifted.push((name(id), diff.clone()));
             }
-            Ending::Failed { failure, in_doubt, .. } => {
-                let failure = failure.clone();
-                end.failed.push(FailedInstance { name: name(id), failure, attempts: 0, at: None });
+            Ending::Failed { failure, in_doubt, attempt, at, took: _ } => {
+                let (failure, at) = (failure.clone(), Some(*at));
+                let attempts = attempt.0;
+                end.failed.push(FailedInstance { name: name(id), failure, attempts, at });
                 if *in_doubt {
                     end.in_doubt.push(name(id));
                 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::event::{Done, RunEnded};
 use crate::failure::Failure;
-use crate::id::{Instance, Seq};
+use crate::id::{Attempt, Instance, Seq};
 use crate::kind::Retry;
 
 /// How one instance ended.
@@ -27,6 +27,10 @@ pub enum Ending {
         failure: Failure,
         /// Whether an effect was asked for of which nobody knows whether it happened.
         in_doubt: bool,
+        /// Which try was the last; 0 if it never had one.
+        attempt: Attempt,
+        /// When, from the start of the session.
+        at: Duration,
         /// From its first start.
         took: Duration,
     },

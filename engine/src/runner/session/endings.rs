@@ -115,7 +115,10 @@ impl Session<'_> {
     pub(super) fn end_failed(&mut self, instance: Instance, failure: Failure, in_doubt: bool) {
         let took = self.took(instance);
         self.reporter.progress(Progress::Failed { instance, failure: failure.clone(), took });
-        self.endings[instance.index()] = Some(Ending::Failed { failure, in_doubt, took });
+        let attempt = self.tries.get(&instance).map_or(Attempt(0), |tries| tries.last);
+        let at = self.started.elapsed();
+        self.endings[instance.index()] =
+            Some(Ending::Failed { failure, in_doubt, attempt, at, took });
     }
 
     /// A panic of a kind is a bug; it ends that instance, not the run.
