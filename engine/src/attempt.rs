@@ -19,7 +19,7 @@ use crate::cx::{Cx, CxParts, SiteContext, Stop};
 use crate::decide::{Case, Decision, decide};
 use crate::event::{Body, Done, Fingerprint, Intent, Outcome};
 use crate::failure::Failure;
-use crate::id::{Attempt, Instance, RunId, Seq, Token};
+use crate::id::{Attempt, Instance, InstanceName, RunId, Seq, Token};
 use crate::journal::Vault;
 use crate::kind::{Effect, Retry};
 use crate::ledger::Row;
@@ -148,30 +148,29 @@ impl From<NotDurable> for Broke {
 ///
 /// Dropped, an effect that was asked for has an intent without an outcome, which the next
 /// session settles.
-pub(crate) async fn attempt(lent: Arc<Lent>, assignment: Assignment) -> Returned {
-    let started = Instant::now();
-    let mut work = Work::new(&lent, assignment, started);
-    let end = match work.run().await {
-        Ok(finished) => End::Succeeded(Box::new(finished)),
-        Err(broke) => work.end(broke),
-    };
-    work.page.close_log();
-    if let Some(open) = &mut work.row.open {
-        open.records = work.page.records();
-    }
-    Returned {
-        instance: work.instance,
-        attempt: work.attempt,
-        meant: work.meant,
-        row: work.row,
-        end,
+pub(crate) fn attempt(
+    lent: Arc<Lent>,
+    assignment: Assignment,
+) -> impl Future<Output = Returned> + Send + use<> {
+    // Boxed, because a task is allocated and moved with all that it holds.
+    let mut work = Box::new(Work::new(lent, assignment));
+    async move {
+        work.started = Instant::now();
+        let end = match work.run().await {
+            Ok(finished) => End::Succeeded(Box::new(finished)),
+            Err(broke) => work.end(broke),
+        };
+        work.page.close_log();
+        let Work { instance, attempt, mut row, meant, page, .. } = *work;
+        if let Some(open) = &mut row.open {
+            open.records = page.records();
+        }
+        Returned { instance, attempt, row, meant, end }
     }
 }
 
-struct Work<'l> {
-    lent: &'l Lent,
-    task: &'l Task,
-    def: &'l InstanceDef,
+struct Work {
+    lent: Arc<Lent>,
     instance: Instance,
     attempt: Attempt,
     last: bool,
@@ -190,8 +189,8 @@ struct Work<'l> {
     applied: Option<Instant>,
 }
 
-impl<'l> Work<'l> {
-    fn new(lent: &'l Lent, assignment: Assignment, started: Instant) -> Self {
+impl Work {
+    fn new(lent: Arc<Lent>, assignment: Assignment) -> Self {
         let Assignment {
             instance,
             attempt,
@@ -203,20 +202,18 @@ impl<'l> Work<'l> {
             orders,
             meant,
         } = assignment;
-        let def = lent.workflow.instance(instance);
         let page = Arc::new(Page::new(PageParts {
             instance,
             attempt,
-            name: def.name.clone(),
+            name: lent.workflow.instance(instance).name.clone(),
             desk: Arc::clone(&lent.desk),
             vault: Arc::clone(&lent.vault),
             redactor: Arc::clone(&lent.redactor),
             records: row.open.as_ref().map(|open| open.records.clone()).unwrap_or_default(),
         }));
         Self {
+            stop: lent.stop.clone(),
             lent,
-            task: lent.workflow.task_of(instance),
-            def,
             instance,
             attempt,
             last,
@@ -227,11 +224,22 @@ impl<'l> Work<'l> {
             orders,
             meant,
             page,
-            stop: lent.stop.clone(),
-            started,
+            started: Instant::now(),
             probed: Duration::ZERO,
             applied: None,
         }
+    }
+
+    fn task(&self) -> &Task {
+        self.lent.workflow.task_of(self.instance)
+    }
+
+    fn def(&self) -> &InstanceDef {
+        self.lent.workflow.instance(self.instance)
+    }
+
+    fn name(&self) -> &InstanceName {
+        &self.def().name
     }
 
     async fn run(&mut self) -> Result<Finished, Broke> {
@@ -262,7 +270,7 @@ impl<'l> Work<'l> {
                             return self.change(done, close, &verdict).await;
                         }
                         Decision::Stop(stopped) => {
-                            let failure = stopped::failure(stopped, &self.def.name, &verdict);
+                            let failure = stopped::failure(stopped, self.name(), &verdict);
                             return Err(Broke::for_good(failure));
                         }
                         Decision::Poll => {}
@@ -281,7 +289,7 @@ impl<'l> Work<'l> {
     /// Whether an error means "not yet": while polling it does, and a gate always polls, unless
     /// looking again cannot help.
     fn may_poll(&self, failure: &Failure, polling: bool) -> bool {
-        match self.task.effect {
+        match self.task().effect {
             Effect::Gate => failure.retry == Retry::Backoff,
             Effect::Converge | Effect::Once | Effect::Action => polling,
         }
@@ -289,7 +297,7 @@ impl<'l> Work<'l> {
 
     /// The world did not answer. A gate has been polled all along; the others try again.
     fn unknown(&self, failure: Failure) -> Broke {
-        match self.task.effect {
+        match self.task().effect {
             Effect::Gate => Broke::for_good(failure),
             Effect::Converge | Effect::Once | Effect::Action => Broke::failed(failure),
         }
@@ -304,8 +312,8 @@ impl<'l> Work<'l> {
 
     fn known(&self) -> Known<'_> {
         Known {
-            task: self.task,
-            def: self.def,
+            task: self.task(),
+            def: self.def(),
             row: &self.row,
             fingerprint: &self.fingerprint,
             token: &self.token,
@@ -319,22 +327,27 @@ impl<'l> Work<'l> {
         intent: Option<Seq>,
         dropped_by: Stop,
     ) -> Result<Result<AnyVerdict, Failure>, Broke> {
-        let limit = LONGEST_LOOK.max(self.task.timeout);
-        let cx = self.cx(intent, self.lent.stop.clone());
-        let probe = self.task.kind.probe(&cx, &self.resolved.params);
+        if *self.stop.borrow() >= dropped_by {
+            return Err(Broke::Interrupted);
+        }
+        let lent = Arc::clone(&self.lent);
+        let task = lent.workflow.task_of(self.instance);
+        let limit = LONGEST_LOOK.max(task.timeout);
+        let cx = self.cx(intent, lent.stop.clone());
+        let probe = task.kind.probe(&cx, &self.resolved.params);
         tokio::select! {
             biased;
-            () = stopping(&mut self.stop, dropped_by) => Err(Broke::Interrupted),
             answer = tokio::time::timeout(limit, probe) => Ok(answer.unwrap_or_else(|_| {
-                Err(stopped::look_timed_out(&self.def.name, limit))
+                Err(stopped::look_timed_out(self.name(), limit))
             })),
+            () = stopping(&mut self.stop, dropped_by) => Err(Broke::Interrupted),
         }
     }
 
     fn cx(&self, intent: Option<Seq>, stop: watch::Receiver<Stop>) -> Cx {
         Cx::new(CxParts {
             run: self.lent.run,
-            instance: self.def.name.clone(),
+            instance: self.name().clone(),
             attempt: self.attempt,
             intent,
             site: Arc::clone(&self.lent.site),
@@ -361,7 +374,7 @@ impl<'l> Work<'l> {
             return Err(Broke::Interrupted);
         }
         if close {
-            self.write(Body::Outcome(Box::new(Outcome::DidNotTakeHold)), false);
+            self.write(Body::Outcome(Outcome::DidNotTakeHold), false);
         }
         self.page.begin_intent();
         let intent = Intent { attempt: self.attempt, token: self.token.clone(), from_absent };
@@ -374,7 +387,7 @@ impl<'l> Work<'l> {
         }
         if self.is_stopping() {
             // Nothing was asked of the world, so nothing is in doubt.
-            self.write(Body::Outcome(Box::new(Outcome::DidNotTakeHold)), true);
+            self.write(Body::Outcome(Outcome::DidNotTakeHold), true);
             return Err(Broke::Interrupted);
         }
         // A later look of this session that is satisfied owes it to this change.
@@ -386,10 +399,12 @@ impl<'l> Work<'l> {
     async fn apply(&mut self, seq: Seq) -> Result<(), Broke> {
         self.tell(Progress::Applying(self.instance, self.attempt));
         self.applied = Some(Instant::now());
-        let limit = self.task.timeout;
-        let (stop, watched) = watch::channel(*self.lent.stop.borrow());
+        let lent = Arc::clone(&self.lent);
+        let task = lent.workflow.task_of(self.instance);
+        let limit = task.timeout;
+        let (stop, watched) = watch::channel(*lent.stop.borrow());
         let cx = self.cx(Some(seq), watched);
-        let apply = tokio::time::timeout(limit, self.task.kind.apply(&cx, &self.resolved.params));
+        let apply = tokio::time::timeout(limit, task.kind.apply(&cx, &self.resolved.params));
         let answer = tokio::select! {
             biased;
             () = forced(&mut self.stop, &stop) => return Err(Broke::Interrupted),
@@ -398,10 +413,10 @@ impl<'l> Work<'l> {
         match answer {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => {
-                let closed = failure.refused || self.task.effect == Effect::Action;
+                let closed = failure.refused || task.effect == Effect::Action;
                 Err(Broke::Failed { failure, retryable: true, closed })
             }
-            Err(_) => Err(Broke::failed(stopped::apply_timed_out(&self.def.name, limit))),
+            Err(_) => Err(Broke::failed(stopped::apply_timed_out(self.name(), limit))),
         }
     }
 
@@ -418,7 +433,7 @@ impl<'l> Work<'l> {
         let again = retryable && failure.retry == Retry::Backoff && !self.last;
         if again {
             if self.row.open.is_some() && closed {
-                self.write(Body::Outcome(Box::new(Outcome::DidNotTakeHold)), true);
+                self.write(Body::Outcome(Outcome::DidNotTakeHold), true);
             }
         } else {
             let outcome = Outcome::Failed {
@@ -428,7 +443,7 @@ impl<'l> Work<'l> {
                 took: millis(self.started.elapsed()),
             };
             let urgent = self.applied.is_some();
-            self.write(Body::Outcome(Box::new(outcome)), urgent);
+            self.write(Body::Outcome(outcome), urgent);
         }
         End::Failed { failure, again, in_doubt }
     }
@@ -460,7 +475,7 @@ async fn stopping(stop: &mut watch::Receiver<Stop>, at_least: Stop) {
 async fn forced(outer: &mut watch::Receiver<Stop>, inner: &watch::Sender<Stop>) {
     loop {
         let now = *outer.borrow_and_update();
-        inner.send_replace(now);
+        inner.send_if_modified(|told| std::mem::replace(told, now) != now);
         if now == Stop::Forced {
             // One receiver is the context's own.
             if inner.receiver_count() > 1 {

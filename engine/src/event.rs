@@ -1,6 +1,8 @@
 //! What is stored, reported and replayed. Stored forms are append-only.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,7 +41,7 @@ pub enum Body {
         value: String,
     },
     /// An instance came to an end, or an intent was closed.
-    Outcome(Box<Outcome>),
+    Outcome(Outcome),
     /// A person changed the ledger by a `state` command.
     Edit {
         /// Who.
@@ -94,6 +96,7 @@ pub struct Intent {
     /// Which try.
     pub attempt: Attempt,
     /// Under which incarnation.
+    #[serde(default, skip_serializing_if = "Token::is_empty")]
     pub token: Token,
     /// Whether the probe found nothing at all (so that what is found later is ours).
     pub from_absent: bool,
@@ -104,7 +107,14 @@ pub struct Intent {
 #[serde(tag = "how", rename_all = "kebab-case")]
 pub enum Outcome {
     /// It is as declared.
-    Succeeded(Success),
+    Succeeded(Arc<Success>),
+    /// It is as declared, and all that its last success said is still so.
+    Unchanged {
+        /// What was found to be unnecessary.
+        done: Done,
+        /// How long probing took, in milliseconds.
+        probe_ms: u64,
+    },
     /// It is not.
     Failed {
         /// Why.
@@ -130,27 +140,65 @@ pub struct Success {
     /// What later tasks read.
     pub outputs: Value,
     /// The secrets in the vault, by name, each with its HMAC.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
     /// Whose it is.
     pub origin: Origin,
     /// How often it was made.
     pub generation: Generation,
     /// The incarnation, for a `once`.
+    #[serde(default, skip_serializing_if = "Token::is_empty")]
     pub token: Token,
     /// How to find it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<Value>,
     /// What it was made from.
     pub fingerprint: Fingerprint,
     /// The static facts of the instance at that time.
     pub facts: Facts,
     /// Warnings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// What differs and was left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
     /// How long probing took, in milliseconds.
     pub probe_ms: u64,
     /// How long applying and settling took, in milliseconds; `None` without an apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apply_ms: Option<u64>,
+}
+
+impl Success {
+    /// Whether another success says the same of the thing, however it was found out.
+    #[must_use]
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        let Self {
+            done: _,
+            outputs,
+            secrets,
+            origin,
+            generation,
+            token,
+            handle,
+            fingerprint,
+            facts,
+            notes,
+            drift,
+            probe_ms: _,
+            apply_ms: _,
+        } = self;
+        *outputs == other.outputs
+            && *secrets == other.secrets
+            && *origin == other.origin
+            && *generation == other.generation
+            && *token == other.token
+            && *handle == other.handle
+            && *fingerprint == other.fingerprint
+            && *facts == other.facts
+            && *notes == other.notes
+            && *drift == other.drift
+    }
 }
 
 /// What was done.
@@ -212,12 +260,13 @@ pub enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// Hash of the task's definition.
-    pub definition: String,
+    pub definition: Arc<str>,
     /// Hash of the resolved `with`; secrets enter by HMAC.
     pub inputs: String,
     /// The resolved `with` itself, secrets replaced by their HMACs; for `why`.
     pub params: Value,
     /// Hashes of declared files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
 }
 
@@ -225,10 +274,12 @@ pub struct Fingerprint {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Facts {
     /// The kind.
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// What it needed, directly.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<InstanceName>,
     /// What it lives in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lives_in: Vec<InstanceName>,
     /// Whether `destroy` must leave it.
     pub protected: bool,

@@ -1,6 +1,7 @@
 //! The names and numbers that everything else speaks in.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -60,25 +61,25 @@ impl Seq {
     }
 }
 
-/// The name of an instance: `TASK` or `TASK/KEY`.
+/// The name of an instance: `TASK` or `TASK/KEY`. Copies share its text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct InstanceName(String);
+pub struct InstanceName(Arc<str>);
 
 impl InstanceName {
     /// Joins a task's name and, for a `for-each` task, a key.
     #[must_use]
     pub fn new(task: &str, key: Option<&str>) -> Self {
         match key {
-            Some(key) => Self(format!("{task}/{key}")),
-            None => Self(task.to_owned()),
+            Some(key) => Self(format!("{task}/{key}").into()),
+            None => Self(task.into()),
         }
     }
 
     /// Takes a name as it was written by [`InstanceName::as_str`].
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        Self(text.to_owned())
+        Self(text.into())
     }
 
     /// The whole name.
@@ -90,7 +91,7 @@ impl InstanceName {
     /// The task's part of the name.
     #[must_use]
     pub fn task(&self) -> &str {
-        self.0.split_once('/').map_or(self.0.as_str(), |(task, _)| task)
+        self.0.split_once('/').map_or(&*self.0, |(task, _)| task)
     }
 
     /// The key's part of the name, for an instance of a `for-each` task.
@@ -115,6 +116,12 @@ impl fmt::Display for InstanceName {
 pub struct Token(pub Vec<(InstanceName, Generation)>);
 
 impl Token {
+    /// Whether it names no host: what it permits, it permits once for the site.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether `self` permits an effect that was recorded under `earlier`.
     #[must_use]
     pub fn is_new_incarnation_of(&self, earlier: &Self) -> bool {

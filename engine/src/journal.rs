@@ -1,5 +1,7 @@
 //! What the engine asks of a disk: one batch of events at a time, and secrets.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde_json::Value;
 
@@ -12,9 +14,11 @@ use crate::secret::Secret;
 #[derive(Debug, Default)]
 pub struct Batch {
     /// In the order of their `seq`, without a gap.
-    pub events: Vec<Event>,
+    pub events: Arc<[Event]>,
     /// Secrets that the events refer to: durable *before* them.
     pub secrets: Vec<SecretWrite>,
+    /// Whether everything that runs waits for it, so that the caller's thread may be kept.
+    pub all_wait: bool,
 }
 
 /// A secret on its way into the vault.
@@ -34,6 +38,7 @@ pub trait Store: Send + Sync {
     /// Makes a batch durable: the vault first, then all events in one transaction.
     ///
     /// The runner has at most one append in flight. On an error nothing of the batch counts.
+    /// Blocks the caller's thread only if [`Batch::all_wait`].
     ///
     /// # Errors
     ///

@@ -1,11 +1,11 @@
 //! The ledger: one row for each live thing that flow knows, folded from history.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::event::{Body, Event, Facts, Fingerprint, Origin, Outcome, Success};
+use crate::event::{Body, Done, Event, Outcome, Success};
 use crate::failure::Failure;
 use crate::id::{Attempt, Generation, InstanceName, RunId, Seq, Token};
 
@@ -19,7 +19,7 @@ pub struct Ledger {
 }
 
 /// What flow knows of one instance.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Row {
     /// The last success that still stands.
     pub success: Option<Recorded>,
@@ -38,32 +38,20 @@ pub struct Row {
 }
 
 /// A success as the ledger keeps it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
-    /// The event that said so.
+    /// The last event that said so.
     pub seq: Seq,
     /// The run that it happened in.
     pub run: RunId,
     /// When, in milliseconds since 1970.
     pub at: i64,
-    /// Whose it is.
-    pub origin: Origin,
-    /// What later tasks read.
-    pub outputs: Value,
-    /// Names and HMACs of the secrets in the vault.
-    pub secrets: BTreeMap<String, String>,
-    /// How to find it again.
-    pub handle: Option<Value>,
-    /// What it was made from.
-    pub fingerprint: Fingerprint,
-    /// What the workflow said of it.
-    pub facts: Facts,
-    /// Warnings.
-    pub notes: Vec<String>,
-    /// What differs and was left alone.
-    pub drift: Option<String>,
+    /// What was done then, or found to be unnecessary.
+    pub done: Done,
     /// When it was last *applied* (not merely verified), for `fresh`.
     pub applied_at: Option<i64>,
+    /// What the last event said that was not [`Outcome::Unchanged`].
+    pub said: Arc<Success>,
 }
 
 /// A failure as the ledger keeps it.
@@ -156,7 +144,8 @@ impl Row {
 
     fn end(&mut self, event: &Event, outcome: &Outcome) {
         match outcome {
-            Outcome::Succeeded(success) => self.succeed(event, success),
+            Outcome::Succeeded(said) => self.succeed(event, said),
+            Outcome::Unchanged { done, probe_ms } => self.stand(event, *done, *probe_ms),
             Outcome::Failed { failure, in_doubt, .. } => {
                 if !in_doubt {
                     self.open = None;
@@ -174,31 +163,40 @@ impl Row {
         }
     }
 
-    fn succeed(&mut self, event: &Event, success: &Success) {
+    fn succeed(&mut self, event: &Event, said: &Arc<Success>) {
         let before = self.success.as_ref().and_then(|recorded| recorded.applied_at);
-        let applied = success.done.is_applied() || self.open.is_some();
+        let applied = said.done.is_applied() || self.open.is_some();
         self.open = None;
         self.failure = None;
-        self.generation = success.generation;
-        if !success.token.0.is_empty() {
-            self.once = Some(success.token.clone());
+        self.generation = said.generation;
+        if !said.token.is_empty() {
+            self.once = Some(said.token.clone());
         }
-        remember(&mut self.probes, Some(success.probe_ms));
-        remember(&mut self.durations, success.apply_ms);
+        remember(&mut self.probes, Some(said.probe_ms));
+        remember(&mut self.durations, said.apply_ms);
         self.success = Some(Recorded {
             seq: event.seq,
             run: event.run,
             at: event.at,
-            origin: success.origin,
-            outputs: success.outputs.clone(),
-            secrets: success.secrets.clone(),
-            handle: success.handle.clone(),
-            fingerprint: success.fingerprint.clone(),
-            facts: success.facts.clone(),
-            notes: success.notes.clone(),
-            drift: success.drift.clone(),
+            done: said.done,
             applied_at: if applied { Some(event.at) } else { before },
+            said: Arc::clone(said),
         });
+    }
+
+    fn stand(&mut self, event: &Event, done: Done, probe_ms: u64) {
+        self.failure = None;
+        remember(&mut self.probes, Some(probe_ms));
+        if let Some(recorded) = &mut self.success {
+            *recorded = Recorded {
+                seq: event.seq,
+                run: event.run,
+                at: event.at,
+                done,
+                applied_at: recorded.applied_at,
+                said: Arc::clone(&recorded.said),
+            };
+        }
     }
 }
 

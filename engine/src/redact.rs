@@ -104,6 +104,9 @@ impl Redactor {
     /// The value with every known secret covered in its strings and keys.
     #[must_use]
     pub fn redact_value(&self, value: &Value) -> Value {
+        if self.matcher().is_none() {
+            return value.clone();
+        }
         match value {
             Value::String(text) => Value::String(self.redact(text)),
             Value::Array(items) => items.iter().map(|item| self.redact_value(item)).collect(),
@@ -259,8 +262,8 @@ fn forms(text: &str) -> BTreeSet<Vec<u8>> {
         add(base64_at(&STANDARD_NO_PAD, bytes, offset));
         add(base64_at(&URL_SAFE_NO_PAD, bytes, offset));
     }
-    add(hex(bytes, false));
-    add(hex(bytes, true));
+    add(base16ct::lower::encode_string(bytes));
+    add(base16ct::upper::encode_string(bytes));
     add(url(text, false));
     add(url(text, true));
     let json = Value::String(text.to_owned()).to_string();
@@ -279,14 +282,6 @@ fn base64_at(engine: &impl base64::Engine, bytes: &[u8], offset: usize) -> Strin
     let start = (offset * 8).div_ceil(6);
     let end = padded.len() * 8 / 6;
     text.get(start..end).unwrap_or_default().to_owned()
-}
-
-fn hex(bytes: &[u8], upper: bool) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = if upper { write!(text, "{byte:02X}") } else { write!(text, "{byte:02x}") };
-        text
-    })
 }
 
 fn url(text: &str, form: bool) -> String {

@@ -1,11 +1,12 @@
 //! The ledger as rows: folding the history into them, reading and changing them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use flow_engine::event::{Body, Event};
+use flow_engine::event::{Body, Event, Success};
 use flow_engine::ledger::{Ledger, Open, Row};
 use flow_engine::{InstanceName, RunId, Seq};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use crate::codec;
 use crate::error::QueryError;
@@ -49,7 +50,7 @@ pub(crate) fn fold_tail(conn: &mut Connection) -> Result<bool, QueryError> {
                     Pending::read(&tx, id)?
                 }
             };
-            current.ledger.fold(&current.name, &event);
+            current.row.fold(&event);
             pending = Some(current);
         }
         if let Some(done) = pending {
@@ -64,38 +65,54 @@ pub(crate) fn fold_tail(conn: &mut Connection) -> Result<bool, QueryError> {
 /// One instance while its part of the tail is folded.
 struct Pending {
     id: i64,
-    name: InstanceName,
-    ledger: Ledger,
+    row: Row,
+    /// What is stored as said.
+    stored: Option<Arc<Success>>,
 }
 
 impl Pending {
     fn read(conn: &Connection, id: i64) -> Result<Self, QueryError> {
-        let name: String = conn.prepare_cached(queries::NAME)?.query_row([id], |row| row.get(0))?;
-        let name = InstanceName::parse(&name);
-        let stored: Option<Vec<u8>> =
-            conn.prepare_cached(queries::ROW)?.query_row([id], |row| row.get(0)).optional()?;
-        let mut rows = BTreeMap::new();
-        if let Some(stored) = stored {
-            rows.insert(name.clone(), decode_row(id, &stored)?);
-        }
-        Ok(Self { id, name, ledger: Ledger::from_rows(rows) })
+        let mut stored = conn.prepare_cached(queries::ROW)?;
+        let mut found = stored.query([id])?;
+        let row = match found.next()? {
+            Some(columns) => decode_row(id, columns, 0)?,
+            None => Row::default(),
+        };
+        let stored = row.success.as_ref().map(|recorded| Arc::clone(&recorded.said));
+        Ok(Self { id, row, stored })
     }
 
-    fn write(&self, conn: &Connection) -> Result<(), QueryError> {
-        match self.ledger.row(&self.name) {
-            Some(row) => set_row(conn, self.id, row),
-            None => Ok(()),
+    fn write(self, conn: &Connection) -> Result<(), QueryError> {
+        let Self { id, row, stored } = self;
+        match (&stored, &row.success) {
+            (Some(stored), Some(recorded)) if Arc::ptr_eq(stored, &recorded.said) => {
+                let open = open_of(&row);
+                let mut body = Vec::new();
+                codec::write_row(row, &mut body);
+                conn.prepare_cached(queries::TOUCH_ROW)?.execute((id, open, &body))?;
+                Ok(())
+            }
+            _ => set_row(conn, id, row),
         }
     }
 }
 
 /// Writes one row.
-pub(crate) fn set_row(conn: &Connection, id: i64, row: &Row) -> Result<(), QueryError> {
-    let mut buffer = Vec::new();
-    codec::write_row(row, &mut buffer);
-    let open = row.open.as_ref().map(|open| to_sql(open.seq));
-    conn.prepare_cached(queries::SET_ROW)?.execute((id, open, &buffer))?;
+pub(crate) fn set_row(conn: &Connection, id: i64, row: Row) -> Result<(), QueryError> {
+    let open = open_of(&row);
+    let said = row.success.as_ref().map(|recorded| {
+        let mut said = Vec::new();
+        codec::write_said(&recorded.said, &mut said);
+        said
+    });
+    let mut body = Vec::new();
+    codec::write_row(row, &mut body);
+    conn.prepare_cached(queries::SET_ROW)?.execute((id, open, said, &body))?;
     Ok(())
+}
+
+fn open_of(row: &Row) -> Option<i64> {
+    row.open.as_ref().map(|open| to_sql(open.seq))
 }
 
 /// What is known of a workflow: its rows, and what happened since they were written.
@@ -109,8 +126,7 @@ pub(crate) fn load(conn: &Connection, workflow: &str) -> Result<Ledger, QueryErr
     let mut found = stored.query([workflow])?;
     while let Some(row) = found.next()? {
         let name: String = row.get(1)?;
-        let body = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
-        rows.insert(InstanceName::parse(&name), decode_row(row.get(0)?, body)?);
+        rows.insert(InstanceName::parse(&name), decode_row(row.get(0)?, row, 2)?);
     }
     let mut ledger = Ledger::from_rows(rows);
     let mut tail = tx.prepare_cached(queries::TAIL_OF)?;
@@ -148,8 +164,11 @@ pub(crate) fn read_event(row: &rusqlite::Row<'_>) -> Result<Event, QueryError> {
     })
 }
 
-fn decode_row(id: i64, stored: &[u8]) -> Result<Row, QueryError> {
-    codec::read_row(stored).map_err(|error| QueryError::Content {
+/// Reads a ledger row from a column and the one after it.
+fn decode_row(id: i64, columns: &rusqlite::Row<'_>, first: usize) -> Result<Row, QueryError> {
+    let body = columns.get_ref(first)?.as_blob().map_err(rusqlite::Error::from)?;
+    let said = columns.get_ref(first + 1)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+    codec::read_row(body, said).map_err(|error| QueryError::Content {
         table: "instance",
         row: id,
         source: Box::new(error),

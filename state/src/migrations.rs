@@ -18,8 +18,11 @@ use crate::{backup, queries};
 const EVENTS: M<'static> =
     M::up(include_str!("migrations/0001-events.sql")).comment("events and ledger");
 
+const SAID: M<'static> =
+    M::up(include_str!("migrations/0002-said.sql")).comment("what a success said, apart");
+
 /// Every migration that was ever released, in order.
-const ALL: &[M<'static>] = &[EVENTS];
+const ALL: &[M<'static>] = &[EVENTS, SAID];
 
 /// The version of flow that runs.
 const THIS_FLOW: &str = env!("CARGO_PKG_VERSION");
@@ -186,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    const NEXT: &[M<'static>] = &[EVENTS, M::up("ALTER TABLE run ADD COLUMN extra TEXT")];
+    const NEXT: &[M<'static>] = &[EVENTS, SAID, M::up("ALTER TABLE run ADD COLUMN extra TEXT")];
 
     fn columns_of_run(conn: &Connection) -> BTreeSet<String> {
         let mut columns = conn.prepare("SELECT name FROM pragma_table_info('run')").unwrap();
@@ -221,8 +224,33 @@ mod tests {
     }
 
     #[test]
+    fn the_ledger_of_the_first_schema_is_folded_again() {
+        const FIRST: &[M<'static>] = &[EVENTS];
+        let root = tempfile::tempdir().unwrap();
+        let dir = SiteDir::new(root.path(), "lab");
+        dir.create().unwrap();
+        let first = Schema(FIRST).open(&dir).unwrap();
+        let intent = br#"{"attempt":1,"token":[],"from_absent":true}"#;
+        first
+            .execute_batch(
+                "INSERT INTO name (id, workflow, instance) VALUES (7, 'w', 'a');
+                INSERT INTO instance (name, open, body) VALUES (7, 1, x'08');
+                UPDATE meta SET value = '1' WHERE key = 'folded_seq';",
+            )
+            .unwrap();
+        let body = [&b"\x02"[..], &intent[..]].concat();
+        first.execute(queries::ADD_EVENT, (1, 1, 7, 2, 0, body)).unwrap();
+        drop(first);
+        let site = crate::Site::open(&dir, "flow run").unwrap();
+        let open = site.open_intents().unwrap();
+        assert_eq!(open.len(), 1);
+        assert_eq!((open[0].name.as_str(), open[0].open.seq.0), ("a", 1));
+    }
+
+    #[test]
     fn a_migration_that_fails_leaves_the_database_as_it_was() {
-        const WRONG: &[M<'static>] = &[EVENTS, M::up("ALTER TABLE nothing ADD COLUMN extra TEXT")];
+        const WRONG: &[M<'static>] =
+            &[EVENTS, SAID, M::up("ALTER TABLE nothing ADD COLUMN extra TEXT")];
         let root = tempfile::tempdir().unwrap();
         let dir = SiteDir::new(root.path(), "lab");
         dir.create().unwrap();

@@ -31,7 +31,6 @@ pub(crate) const NAMES_OF: &str = "SELECT id, instance FROM name WHERE workflow 
 pub(crate) const LAST_NAME: &str = "SELECT coalesce(max(id), 0) FROM name";
 pub(crate) const ADD_NAME: &str = "INSERT INTO name (id, workflow, instance) VALUES (?1, ?2, ?3)";
 pub(crate) const FIND_NAME: &str = "SELECT id FROM name WHERE workflow = ?1 AND instance = ?2";
-pub(crate) const NAME: &str = "SELECT instance FROM name WHERE id = ?1";
 pub(crate) const WORKFLOWS: &str = "SELECT DISTINCT workflow FROM name UNION
     SELECT DISTINCT workflow FROM run ORDER BY 1";
 
@@ -75,11 +74,14 @@ pub(crate) const TAIL_OF: &str = "SELECT event.seq, event.run, name.instance, ev
     FROM event JOIN name ON name.id = event.instance
     WHERE event.seq > ?1 AND event.kind IN (2, 3, 4) AND name.workflow = ?2
     ORDER BY event.seq";
-pub(crate) const ROW: &str = "SELECT body FROM instance WHERE name = ?1";
-pub(crate) const SET_ROW: &str = "INSERT INTO instance (name, open, body) VALUES (?1, ?2, ?3)
-    ON CONFLICT (name) DO UPDATE SET open = excluded.open, body = excluded.body";
+pub(crate) const ROW: &str = "SELECT body, said FROM instance WHERE name = ?1";
+pub(crate) const SET_ROW: &str = "INSERT INTO instance (name, open, said, body)
+    VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name)
+    DO UPDATE SET open = excluded.open, said = excluded.said, body = excluded.body";
+/// The same without what was said.
+pub(crate) const TOUCH_ROW: &str = "UPDATE instance SET open = ?2, body = ?3 WHERE name = ?1";
 pub(crate) const REMOVE_ROW: &str = "DELETE FROM instance WHERE name = ?1";
-pub(crate) const ROWS_OF: &str = "SELECT name.id, name.instance, instance.body
+pub(crate) const ROWS_OF: &str = "SELECT name.id, name.instance, instance.body, instance.said
     FROM instance JOIN name ON name.id = instance.name WHERE name.workflow = ?1";
 
 /// Forgets history that is folded, of runs before one, but never an open INTENT or its records.

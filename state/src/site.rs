@@ -178,7 +178,7 @@ fn write_edit(conn: &mut Connection, edit: &LedgerEdit) -> Result<Seq, QueryErro
         let id = name_id(&tx, workflow, name)?;
         concerned = Some(id);
         match row {
-            Some(row) => ledger::set_row(&tx, id, row)?,
+            Some(row) => ledger::set_row(&tx, id, row.clone())?,
             None => {
                 tx.prepare_cached(queries::REMOVE_ROW)?.execute([id])?;
             }

@@ -206,7 +206,7 @@ impl SiteVault {
         let mut text = Vec::new();
         write_canonical(value, &mut text);
         mac.update(&text);
-        Ok(hex(&mac.finalize().into_bytes()))
+        Ok(base16ct::lower::encode_string(&mac.finalize().into_bytes()))
     }
 }
 
@@ -260,15 +260,6 @@ fn write_canonical(value: &Value, text: &mut Vec<u8>) {
             text.push(b'}');
         }
     }
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes all that is written");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::error::QueryError;
 use crate::ledger::{self, to_sql};
 use crate::site::{Begin, Site};
-use crate::vault::{SiteVault, hex};
+use crate::vault::SiteVault;
 use crate::{codec, queries};
 
 /// Writes the batches of one session.
@@ -54,7 +54,7 @@ impl Writer {
             None => new_run(&site)?,
         };
         let (names, new) = number(&site.conn, &workflow, &names)?;
-        let hash = hex(&Sha256::digest(text.as_bytes()));
+        let hash = base16ct::lower::encode_string(&Sha256::digest(text.as_bytes()));
         let next = ledger::last_seq(&site.conn)?.next();
         let first = Some(First { names: new, hash, text });
         let (broken, buffer) = (None, Vec::new());
@@ -75,7 +75,7 @@ impl Writer {
 
     /// Makes a batch durable: the vault first, then all events in one transaction.
     pub(crate) fn append(&mut self, batch: Batch) -> Result<(), StoreError> {
-        let Batch { events, secrets } = batch;
+        let Batch { events, secrets, all_wait: _ } = batch;
         self.check()?;
         if !secrets.is_empty() {
             self.vault
@@ -227,7 +227,7 @@ mod tests {
         let started = RunStarted { command: command.to_owned(), ..RunStarted::default() };
         let body = Body::Run(Box::new(started));
         let event = Event { seq: Seq(seq), run: RunId(1), instance: None, at: 0, body };
-        Batch { events: vec![event], secrets: Vec::new() }
+        Batch { events: [event].into(), ..Batch::default() }
     }
 
     #[test]

@@ -7,14 +7,10 @@
 #![expect(clippy::disallowed_types, reason = "real time is what is measured")]
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use flow_engine::testing::{Simulated, Stage};
-use flow_engine::workflow::{Given, Source, Sources, load};
-use flow_engine::{Effect, Registry};
 use walker::Payload;
 
 use ground::{CHAIN, LARGE, LAYERED, Shape, WIDE};
@@ -125,34 +121,12 @@ fn memory() {
     assert!(Command::new(this).arg(ONE_RUN).status().unwrap().success());
 }
 
-/// One workflow in memory.
-struct Text(String);
-
-impl Sources for Text {
-    fn workflow(&self, name: &str, _: Option<&str>) -> Result<Source, String> {
-        Ok(Source { name: name.to_owned(), text: self.0.clone() })
-    }
-
-    fn file(&self, path: &str, _: &str) -> Result<String, String> {
-        Err(format!("there is no `{path}`"))
-    }
-}
-
 fn loading() {
-    let kind = Simulated::new(&Stage::default().world, Effect::Converge);
-    let registry = Registry::default().with(kind);
     for (name, width) in [("chain", 1), ("wide", 100_000)] {
-        let shape = Shape { name, count: 100_000, width, commits: 0 };
-        let mut text = "[workflow]\nname = \"large\"\n".to_owned();
-        for (id, needs) in shape.needs().enumerate() {
-            let needs: Vec<String> = needs.iter().map(|need| format!("t{need}")).collect();
-            writeln!(text, "[tasks.t{id}]\nuses = \"simulated\"\nneeds = {needs:?}").unwrap();
-        }
+        let text = Shape { name, count: 100_000, width, commits: 0 }.text();
         let started = Instant::now();
-        match load(&Text(text), "large.toml", &Given::default(), &registry) {
-            Ok(_) => println!("{name} 100 000: {:.2} s to load", started.elapsed().as_secs_f64()),
-            Err(problems) => println!("{name} 100 000: {problems}"),
-        }
+        ground::load_text(text);
+        println!("{name} 100 000: {:.2} s to load", started.elapsed().as_secs_f64());
     }
 }
 

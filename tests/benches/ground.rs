@@ -2,20 +2,24 @@
 
 #![expect(clippy::disallowed_types, reason = "real time is what is measured")]
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flow_engine::Effect;
+use flow_engine::Registry;
 use flow_engine::cx::{SiteContext, Stop};
 use flow_engine::event::RunStarted;
 use flow_engine::journal::Vault;
 use flow_engine::report::Silent;
 use flow_engine::runner::{Options, Run, Selected, Summary};
-use flow_engine::testing::{Simulated, Sketch, Stage, workflow};
-use flow_engine::workflow::Workflow;
+use flow_engine::workflow::{Given, Source, Sources, Workflow, load};
 use flow_state::{Begin, Site, SiteDir, SiteVault, VaultPlace};
+use nothing::Nothing;
 use tokio::sync::watch;
+
+#[path = "nothing.rs"]
+mod nothing;
 
 /// How many instances work at a time, in flow and on the floor.
 pub(crate) const SLOTS: u32 = 8;
@@ -47,11 +51,38 @@ impl Shape {
         })
     }
 
-    /// Its workflow in a world of its own.
+    /// Its file.
+    pub(crate) fn text(&self) -> String {
+        let mut text = "[workflow]\nname = \"shape\"\n".to_owned();
+        for (id, needs) in self.needs().enumerate() {
+            let needs: Vec<String> = needs.iter().map(|need| format!("t{need}")).collect();
+            writeln!(text, "[tasks.t{id}]\nuses = \"do-nothing\"\nneeds = {needs:?}").unwrap();
+        }
+        text
+    }
+
+    /// Its workflow, of which nothing is done yet.
     pub(crate) fn workflow(&self) -> Arc<Workflow> {
-        let kind = Simulated::new(&Stage::default().world, Effect::Converge);
-        let sketch = |(id, needs)| Sketch::new(&format!("t{id}"), kind.clone(), needs);
-        workflow(self.needs().enumerate().map(sketch).collect(), &[])
+        load_text(self.text())
+    }
+}
+
+/// Loads a workflow of instances that do nothing.
+pub(crate) fn load_text(text: String) -> Arc<Workflow> {
+    let registry = Registry::default().with(Nothing::default());
+    Arc::new(load(&Text(text), "shape.toml", &Given::default(), &registry).unwrap())
+}
+
+/// One workflow in memory.
+struct Text(String);
+
+impl Sources for Text {
+    fn workflow(&self, name: &str, _: Option<&str>) -> Result<Source, String> {
+        Ok(Source { name: name.to_owned(), text: self.0.clone() })
+    }
+
+    fn file(&self, path: &str, _: &str) -> Result<String, String> {
+        Err(format!("there is no `{path}`"))
     }
 }
 

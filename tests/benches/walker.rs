@@ -57,10 +57,13 @@ pub(crate) struct Walked {
 /// Walks a graph in a database of its own in this folder.
 pub(crate) fn walk(folder: &Path, shape: &Shape, payload: &Payload, keep_wal: bool) -> Walked {
     let database = folder.join("floor.db");
+    let made = Connection::open(&database).unwrap();
+    made.execute_batch("PRAGMA journal_mode = WAL").unwrap();
+    made.execute_batch(TABLE).unwrap();
+    // As a run does, it begins on a database that was closed, and makes a WAL of its own.
+    made.close().unwrap();
     let mut conn = Connection::open(&database).unwrap();
-    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").unwrap();
-    conn.execute_batch(TABLE).unwrap();
-    conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    conn.execute_batch("PRAGMA synchronous = FULL").unwrap();
     if keep_wal {
         conn.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
     }

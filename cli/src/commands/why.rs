@@ -116,12 +116,12 @@ impl Asked<'_> {
             applies_on_change: task.kind.applies_on_change(def.with.raw()),
             stale,
             recorded,
-            redefined: success.is_some_and(|s| s.fingerprint.definition != task.definition),
+            redefined: success.is_some_and(|s| s.said.fingerprint.definition != task.definition),
             inputs: self.inputs(instance),
             upstream: self.upstream(),
             trouble: self.trouble(),
-            drift: success.and_then(|success| success.drift.clone()),
-            notes: success.map(|success| success.notes.clone()).unwrap_or_default(),
+            drift: success.and_then(|success| success.said.drift.clone()),
+            notes: success.map(|success| success.said.notes.clone()).unwrap_or_default(),
             needs: def.needs.iter().map(|id| workflow.instance(*id).name.to_string()).collect(),
             history: history(&self.history),
         }
@@ -145,7 +145,7 @@ impl Asked<'_> {
             }
             Err(Unresolved::Failed(failure)) => return Inputs::Unreadable(failure.message),
         };
-        let mut before = success.fingerprint.params.clone();
+        let mut before = success.said.fingerprint.params.clone();
         if values.lacks_secret {
             forget_unknown(&resolved, &mut before);
         }
@@ -234,12 +234,13 @@ fn stored(resolved: Resolved, vault: &dyn Vault) -> Result<Value, Failure> {
 fn attempts(history: &[NamedEvent], run: RunId) -> u32 {
     let of_run = history.iter().filter(|event| event.event.run == run);
     let tries = of_run.filter_map(|event| match &event.event.body {
-        Body::Outcome(outcome) => match &**outcome {
-            Outcome::Failed { attempt, .. } => Some(attempt.0),
-            Outcome::Succeeded(_) | Outcome::DidNotTakeHold | Outcome::Destroyed => None,
-        },
+        Body::Outcome(Outcome::Failed { attempt, .. }) => Some(attempt.0),
         Body::Intent(intent) => Some(intent.attempt.0),
-        Body::Run(_) | Body::Record { .. } | Body::Edit { .. } | Body::End(_) => None,
+        Body::Outcome(_)
+        | Body::Run(_)
+        | Body::Record { .. }
+        | Body::Edit { .. }
+        | Body::End(_) => None,
     });
     tries.max().unwrap_or_default()
 }
@@ -267,6 +268,7 @@ fn how(outcome: &Outcome) -> String {
             Some(ms) => format!("{}, {}", word(success.done), took(Duration::from_millis(ms))),
             None => word(success.done).to_owned(),
         },
+        Outcome::Unchanged { done, .. } => word(*done).to_owned(),
         Outcome::Failed { failure, .. } => format!("failed: {}", failure.code),
         Outcome::DidNotTakeHold => "did not take hold".to_owned(),
         Outcome::Destroyed => "destroyed".to_owned(),

@@ -38,7 +38,7 @@ pub(crate) fn heading(name: &InstanceName, attempt: Attempt) -> String {
 pub(crate) fn ending(event: &NamedEvent) -> Vec<String> {
     let NamedEvent { name: Some(name), event } = event else { return Vec::new() };
     let Body::Outcome(outcome) = &event.body else { return Vec::new() };
-    match &**outcome {
+    match outcome {
         Outcome::Succeeded(success) => {
             let time = success.probe_ms.saturating_add(success.apply_ms.unwrap_or_default());
             let time = took(Duration::from_millis(time));
@@ -47,6 +47,10 @@ pub(crate) fn ending(event: &NamedEvent) -> Vec<String> {
             lines.extend(drift);
             lines.extend(success.notes.iter().map(|note| format!("  ! {note}")));
             lines
+        }
+        Outcome::Unchanged { done, probe_ms } => {
+            let time = took(Duration::from_millis(*probe_ms));
+            vec![format!("✓ {name}   {}, {time}", word(*done))]
         }
         Outcome::Failed { failure, attempt, .. } => {
             report::failure(name.as_str(), failure, attempt.0)

@@ -75,7 +75,10 @@ impl Story {
     pub(crate) fn failed(&self) -> impl Iterator<Item = (&InstanceName, &Failure, Attempt)> {
         self.instances.iter().filter_map(|(name, told)| match told.outcome.as_ref()? {
             Outcome::Failed { failure, attempt, .. } => Some((name, failure, *attempt)),
-            Outcome::Succeeded(_) | Outcome::DidNotTakeHold | Outcome::Destroyed => None,
+            Outcome::Succeeded(_)
+            | Outcome::Unchanged { .. }
+            | Outcome::DidNotTakeHold
+            | Outcome::Destroyed => None,
         })
     }
 
@@ -87,15 +90,14 @@ impl Story {
 
 impl Told {
     fn end(&mut self, outcome: &Outcome) {
-        let in_doubt = match outcome {
-            Outcome::Failed { in_doubt, .. } => *in_doubt,
-            Outcome::Succeeded(_) | Outcome::DidNotTakeHold | Outcome::Destroyed => false,
-        };
-        if !in_doubt {
+        if !matches!(outcome, Outcome::Failed { in_doubt: true, .. }) {
             self.asked = None;
         }
         match outcome {
-            Outcome::Succeeded(_) | Outcome::Failed { .. } | Outcome::Destroyed => {
+            Outcome::Succeeded(_)
+            | Outcome::Unchanged { .. }
+            | Outcome::Failed { .. }
+            | Outcome::Destroyed => {
                 self.outcome = Some(outcome.clone());
             }
             Outcome::DidNotTakeHold => {}
@@ -106,6 +108,7 @@ impl Told {
     pub(crate) fn done(&self) -> Option<Done> {
         match self.outcome.as_ref()? {
             Outcome::Succeeded(success) => Some(success.done),
+            Outcome::Unchanged { done, .. } => Some(*done),
             Outcome::Failed { .. } | Outcome::DidNotTakeHold | Outcome::Destroyed => None,
         }
     }
@@ -143,12 +146,12 @@ pub(crate) mod tests {
     pub(crate) fn failed(at: i64, name: &str, in_doubt: bool) -> NamedEvent {
         let failure = Failure::new("shell::exit", "`false` ended with code 1", Retry::Never);
         let outcome = Outcome::Failed { failure, attempt: Attempt(3), in_doubt, took: 10 };
-        event(at, name, Body::Outcome(Box::new(outcome)))
+        event(at, name, Body::Outcome(outcome))
     }
 
     #[test]
     fn sessions_add_up_and_the_last_word_on_an_instance_counts() {
-        let took_not = Body::Outcome(Box::new(Outcome::DidNotTakeHold));
+        let took_not = Body::Outcome(Outcome::DidNotTakeHold);
         let events = [
             began(0),
             asked(1, "a"),

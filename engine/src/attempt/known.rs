@@ -33,12 +33,12 @@ impl Known<'_> {
         let recorded = self.row.success.as_ref();
         let past = match (&self.row.open, recorded) {
             (Some(_), recorded) => Past::Open { recorded: recorded.is_some() },
-            (None, Some(recorded)) => Past::Recorded(recorded.origin),
+            (None, Some(recorded)) => Past::Recorded(recorded.said.origin),
             (None, None) => Past::Nothing,
         };
         let changed = recorded.is_some_and(|recorded| {
-            recorded.fingerprint.inputs != self.fingerprint.inputs
-                || recorded.fingerprint.files != self.fingerprint.files
+            recorded.said.fingerprint.inputs != self.fingerprint.inputs
+                || recorded.said.fingerprint.files != self.fingerprint.files
         });
         Case {
             effect: self.task.effect,

@@ -31,9 +31,9 @@ impl Polling {
     }
 }
 
-impl Work<'_> {
+impl Work {
     pub(super) fn polling(&self) -> Polling {
-        let settle = &self.task.settle;
+        let settle = &self.task().settle;
         Polling {
             until: Instant::now() + settle.within,
             within: settle.within,
@@ -72,7 +72,7 @@ impl Work<'_> {
         loop {
             match seen {
                 Ok(verdict @ AnyVerdict::Satisfied { .. }) => return self.succeed(done, verdict),
-                Ok(verdict @ AnyVerdict::Absent(_)) if self.task.effect == Effect::Action => {
+                Ok(verdict @ AnyVerdict::Absent(_)) if self.task().effect == Effect::Action => {
                     return self.succeed(done, verdict);
                 }
                 Ok(
@@ -82,7 +82,7 @@ impl Work<'_> {
             }
             if polling.is_over() {
                 let within = polling.within;
-                return Err(Broke::for_good(stopped::not_settled(&self.def.name, within, seen)));
+                return Err(Broke::for_good(stopped::not_settled(self.name(), within, seen)));
             }
             self.pause(&mut polling, &seen).await?;
             seen = self.look(Some(seq), Stop::Graceful).await?;

@@ -1,6 +1,8 @@
 //! What is written down of a success.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -24,7 +26,7 @@ struct Basis {
     drift: Option<String>,
 }
 
-impl Work<'_> {
+impl Work {
     /// Ends the try well, and puts its outcome on the desk.
     pub(super) fn succeed(&mut self, done: Done, verdict: AnyVerdict) -> Result<Finished, Broke> {
         let done = match (done, self.meant) {
@@ -60,7 +62,7 @@ impl Work<'_> {
             generation: Generation(self.row.generation.0 + u64::from(made)),
             token: self.token_of(done),
             handle: self.handle(basis.mark),
-            fingerprint: self.fingerprint.clone(),
+            fingerprint: std::mem::take(&mut self.fingerprint),
             facts: self.facts(),
             notes: notes.clone(),
             drift: drift.clone(),
@@ -70,12 +72,28 @@ impl Work<'_> {
         let urgent = self.applied.is_some() || self.row.open.is_some();
         let entry = Entry {
             instance: Some(self.instance),
-            body: Body::Outcome(Box::new(Outcome::Succeeded(success))),
+            body: Body::Outcome(self.unless_unchanged(success)),
             secrets: writes,
             urgent,
         };
         self.lent.desk.add(entry, Some(&mut self.row));
         Ok(Finished { done, outputs: basis.outputs, secrets: basis.secrets, notes, drift })
+    }
+
+    /// What history says: that nothing is new, or everything.
+    fn unless_unchanged(&self, success: Success) -> Outcome {
+        let (done, probe_ms) = (success.done, success.probe_ms);
+        // What a person should know is said each time.
+        let is_silent = success.notes.is_empty() && success.drift.is_none();
+        let is_same = is_silent
+            && self.row.open.is_none()
+            && success.apply_ms.is_none()
+            && self.row.success.as_ref().is_some_and(|recorded| recorded.said.is_same_as(&success));
+        if is_same {
+            Outcome::Unchanged { done, probe_ms }
+        } else {
+            Outcome::Succeeded(Arc::new(success))
+        }
     }
 
     fn basis(&self, verdict: AnyVerdict) -> Result<Basis, Failure> {
@@ -91,8 +109,7 @@ impl Work<'_> {
             let outputs = Value::Object(serde_json::Map::new());
             return Ok(Basis { outputs, secrets: Secrets::new(), mark: None, drift });
         };
-        let Given { outputs, secrets } =
-            given_by_ledger(&self.def.name, recorded, &*self.lent.vault)?;
+        let Given { outputs, secrets } = given_by_ledger(self.name(), recorded, &*self.lent.vault)?;
         Ok(Basis { outputs, secrets, mark: None, drift })
     }
 
@@ -103,17 +120,17 @@ impl Work<'_> {
     ) -> Result<(BTreeMap<String, String>, Vec<SecretWrite>), Failure> {
         let mut digests = BTreeMap::new();
         let mut writes = Vec::new();
-        if self.task.effect == Effect::Gate {
+        if self.task().effect == Effect::Gate {
             return Ok((digests, writes));
         }
         for (name, value) in secrets {
             let digest = self.lent.vault.digest(value.reveal())?;
-            let recorded = self.row.success.as_ref().and_then(|row| row.secrets.get(name));
-            let kept = recorded == Some(&digest)
-                && self.lent.vault.secret(&self.def.name, name)?.is_some();
+            let recorded = self.row.success.as_ref().and_then(|row| row.said.secrets.get(name));
+            let kept =
+                recorded == Some(&digest) && self.lent.vault.secret(self.name(), name)?.is_some();
             if !kept {
                 writes.push(SecretWrite {
-                    instance: self.def.name.clone(),
+                    instance: self.name().clone(),
                     name: name.clone(),
                     value: value.clone(),
                 });
@@ -144,7 +161,7 @@ impl Work<'_> {
             return Origin::Made;
         }
         if let Some(recorded) = &self.row.success {
-            return recorded.origin;
+            return recorded.said.origin;
         }
         match mark {
             Some(Mark::Missing(_)) => Origin::Found,
@@ -153,7 +170,7 @@ impl Work<'_> {
     }
 
     fn token_of(&self, done: Done) -> Token {
-        match self.task.effect {
+        match self.task().effect {
             Effect::Converge | Effect::Action | Effect::Gate => Token::default(),
             Effect::Once => match (done, &self.row.open, &self.row.once) {
                 (Done::Recovered, Some(open), _) => open.token.clone(),
@@ -171,17 +188,17 @@ impl Work<'_> {
         match mark {
             Some(Mark::Ours(handle) | Mark::Missing(handle)) => Some(handle),
             Some(Mark::Nowhere) => None,
-            None => self.row.success.as_ref().and_then(|recorded| recorded.handle.clone()),
+            None => self.row.success.as_ref().and_then(|recorded| recorded.said.handle.clone()),
         }
     }
 
     fn facts(&self) -> Facts {
         let name = |id: &crate::Instance| self.lent.workflow.instance(*id).name.clone();
         Facts {
-            kind: self.task.kind.name().to_owned(),
-            needs: self.def.needs.iter().map(name).collect(),
-            lives_in: self.def.lives_in.iter().map(name).collect(),
-            protected: self.task.protected,
+            kind: Cow::Borrowed(self.task().kind.name()),
+            needs: self.def().needs.iter().map(name).collect(),
+            lives_in: self.def().lives_in.iter().map(name).collect(),
+            protected: self.task().protected,
         }
     }
 }

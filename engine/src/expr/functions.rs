@@ -275,15 +275,8 @@ fn base64decode(arguments: FuncArgs) -> Result<Value, String> {
 }
 
 fn sha256(arguments: FuncArgs) -> Result<Value, String> {
-    use std::fmt::Write as _;
-
     let digest = Sha256::digest(text(one(arguments))?);
-    let mut hex = String::with_capacity(64);
-    for byte in digest {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    Ok(Value::String(hex))
+    Ok(Value::String(base16ct::lower::encode_string(&digest)))
 }
 
 fn merge(arguments: FuncArgs) -> Result<Value, String> {

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::event::{Done, Intent, RunEnded};
+use crate::event::{Done, Facts, Fingerprint, Intent, Origin, RunEnded};
 use crate::kind::Retry;
 
 /// What can happen to an instance, without what does not matter here.
@@ -12,6 +12,7 @@ enum Happened {
     Record,
     Made,
     Verified,
+    Unchanged,
     Failed { in_doubt: bool },
     DidNotTakeHold,
     Destroyed,
@@ -24,6 +25,7 @@ fn happened() -> impl Strategy<Value = Vec<Happened>> {
         Just(Happened::Record),
         Just(Happened::Made),
         Just(Happened::Verified),
+        Just(Happened::Unchanged),
         any::<bool>().prop_map(|in_doubt| Happened::Failed { in_doubt }),
         Just(Happened::DidNotTakeHold),
         Just(Happened::Destroyed),
@@ -33,7 +35,7 @@ fn happened() -> impl Strategy<Value = Vec<Happened>> {
 }
 
 fn success(done: Done, generation: u64) -> Body {
-    Body::Outcome(Box::new(Outcome::Succeeded(Success {
+    Body::Outcome(Outcome::Succeeded(Arc::new(Success {
         done,
         outputs: json!({ "generation": generation }),
         secrets: BTreeMap::new(),
@@ -58,14 +60,17 @@ fn body(what: Happened, seq: u64) -> Body {
         Happened::Record => Body::Record { key: "key".to_owned(), value: seq.to_string() },
         Happened::Made => success(Done::Created, seq),
         Happened::Verified => success(Done::UpToDate, seq),
-        Happened::Failed { in_doubt } => Body::Outcome(Box::new(Outcome::Failed {
+        Happened::Unchanged => {
+            Body::Outcome(Outcome::Unchanged { done: Done::UpToDate, probe_ms: 1 })
+        }
+        Happened::Failed { in_doubt } => Body::Outcome(Outcome::Failed {
             failure: Failure::new("a::b", "failed", Retry::Never),
             attempt: Attempt(1),
             in_doubt,
             took: 0,
-        })),
-        Happened::DidNotTakeHold => Body::Outcome(Box::new(Outcome::DidNotTakeHold)),
-        Happened::Destroyed => Body::Outcome(Box::new(Outcome::Destroyed)),
+        }),
+        Happened::DidNotTakeHold => Body::Outcome(Outcome::DidNotTakeHold),
+        Happened::Destroyed => Body::Outcome(Outcome::Destroyed),
         Happened::Elsewhere => Body::End(RunEnded::Complete),
     }
 }
@@ -109,6 +114,7 @@ proptest! {
             | Happened::Destroyed => true,
             Happened::Intent
             | Happened::Record
+            | Happened::Unchanged
             | Happened::Failed { in_doubt: true }
             | Happened::Elsewhere => false,
         });
@@ -131,9 +137,14 @@ proptest! {
         let success = last(&happened, |what| matches!(what, Happened::Made | Happened::Verified));
         let destroyed = last(&happened, |what| what == Happened::Destroyed);
         let stands = success.filter(|success| destroyed.is_none_or(|gone| gone < *success));
+        let unchanged = last(&happened, |what| what == Happened::Unchanged);
         prop_assert_eq!(
             row.success.as_ref().map(|recorded| recorded.seq.0),
-            stands.map(|success| success as u64 + 1)
+            stands.map(|success| unchanged.map_or(success, |at| at.max(success)) as u64 + 1)
+        );
+        prop_assert_eq!(
+            row.success.as_ref().map(|recorded| recorded.said.outputs.clone()),
+            stands.map(|success| json!({ "generation": success + 1 }))
         );
         let made = last(&happened, |what| what == Happened::Made);
         if let (Some(recorded), Some(made)) = (&row.success, made) {

@@ -19,8 +19,8 @@ fn every_form_of_a_secret_is_covered() {
     let json = Value::String(SECRET.to_owned()).to_string();
     let forms = [
         SECRET.to_owned(),
-        hex(SECRET.as_bytes(), false),
-        hex(SECRET.as_bytes(), true),
+        base16ct::lower::encode_string(SECRET.as_bytes()),
+        base16ct::upper::encode_string(SECRET.as_bytes()),
         url(SECRET, false),
         url(SECRET, true),
         json[1..json.len() - 1].to_owned(),

@@ -1,5 +1,6 @@
 //! Where attempts put what has to be stored and told, and where they wait until it is durable.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
@@ -53,6 +54,8 @@ pub(crate) struct Desk {
     pending: Mutex<Pending>,
     wake: Notify,
     durable: watch::Sender<Durable>,
+    /// How many wait for something to become durable.
+    waiters: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -79,6 +82,7 @@ impl Desk {
             }),
             wake: Notify::new(),
             durable: watch::channel(Durable { seq: before, broken: false }).0,
+            waiters: AtomicUsize::new(0),
         }
     }
 
@@ -108,11 +112,17 @@ impl Desk {
 
     /// Waits until the event of this number, and so everything before it, is durable.
     pub(crate) async fn durable(&self, seq: Seq) -> Result<(), NotDurable> {
+        let _waits = Waits::new(&self.waiters);
         let mut durable = self.durable.subscribe();
         match durable.wait_for(|durable| durable.broken || durable.seq >= seq).await {
             Ok(durable) if durable.seq >= seq => Ok(()),
             Ok(_) | Err(_) => Err(NotDurable),
         }
+    }
+
+    /// How many wait for something to become durable.
+    pub(crate) fn waiters(&self) -> usize {
+        self.waiters.load(Ordering::Relaxed)
     }
 
     /// Tells the runner something that is not stored.
@@ -168,5 +178,21 @@ impl Desk {
     fn pending(&self) -> MutexGuard<'_, Pending> {
         // Nothing panics while it is held.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts as one who waits, until it is dropped.
+struct Waits<'d>(&'d AtomicUsize);
+
+impl<'d> Waits<'d> {
+    fn new(waiters: &'d AtomicUsize) -> Self {
+        waiters.fetch_add(1, Ordering::Relaxed);
+        Self(waiters)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,7 +1,7 @@
 //! What an instance is made from, in a form that may be stored.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -14,7 +14,11 @@ use crate::workflow::Resolved;
 pub(crate) const SECRET: &str = "$secret";
 
 /// The fingerprint of resolved parameters; secrets enter by a keyed digest.
-pub(crate) fn fingerprint(definition: &str, resolved: &Resolved, vault: &dyn Vault) -> Fingerprint {
+pub(crate) fn fingerprint(
+    definition: &Arc<str>,
+    resolved: &Resolved,
+    vault: &dyn Vault,
+) -> Fingerprint {
     let mut params = resolved.params.clone();
     for pointer in &resolved.secret {
         if let Some(value) = params.pointer_mut(pointer) {
@@ -25,12 +29,9 @@ pub(crate) fn fingerprint(definition: &str, resolved: &Resolved, vault: &dyn Vau
     }
     let mut hash = Sha256::new();
     feed(&mut hash, &params);
-    let inputs = hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
-    Fingerprint { definition: definition.to_owned(), inputs, params, files: BTreeMap::new() }
+    let inputs = base16ct::lower::encode_string(&hash.finalize());
+    let definition = Arc::clone(definition);
+    Fingerprint { definition, inputs, params, files: BTreeMap::new() }
 }
 
 /// Whether a secret was taken out of these stored parameters.

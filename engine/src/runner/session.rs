@@ -158,7 +158,7 @@ impl<'r> Session<'r> {
             if until(self) {
                 return;
             }
-            self.writer.offer(&self.lent.desk, false);
+            self.writer.offer(&self.lent.desk, self.attempts.len(), false);
             self.wait().await;
         }
     }
@@ -290,7 +290,7 @@ impl<'r> Session<'r> {
             .desk
             .add(Entry { instance: None, body, secrets: Vec::new(), urgent: true }, None);
         while self.broken.is_none() && self.lent.desk.durable_seq() < last {
-            self.writer.offer(&self.lent.desk, true);
+            self.writer.offer(&self.lent.desk, 0, true);
             let written = tokio::select! {
                 written = self.writer.answer() => written,
                 Ok(_) = self.stop.wait_for(|stop| *stop == Stop::Forced), if !self.writer.is_appending() => {

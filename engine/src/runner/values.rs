@@ -64,7 +64,7 @@ pub(crate) fn given_by_ledger(
     vault: &dyn Vault,
 ) -> Result<Given, Failure> {
     let mut secrets = Secrets::new();
-    for secret in recorded.secrets.keys() {
+    for secret in recorded.said.secrets.keys() {
         let value = vault.secret(name, secret)?.ok_or_else(|| {
             Failure::new(
                 "vault::missing",
@@ -75,7 +75,7 @@ pub(crate) fn given_by_ledger(
         })?;
         secrets.insert(secret.clone(), value);
     }
-    Ok(Given { outputs: recorded.outputs.clone(), secrets })
+    Ok(Given { outputs: recorded.said.outputs.clone(), secrets })
 }
 
 /// The declared outputs of a skipped instance: all null.

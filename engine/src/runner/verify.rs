@@ -104,7 +104,7 @@ impl Session<'_> {
             self.publish(id, given);
             return Ok(None);
         }
-        let params = &recorded.fingerprint.params;
+        let params = &recorded.said.fingerprint.params;
         if lacks_secrets(params) {
             return self.params(id).await.map(Some);
         }

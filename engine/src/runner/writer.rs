@@ -26,13 +26,13 @@ enum State {
     Idle,
     Appending {
         append: Append,
-        events: Vec<Event>,
+        events: Arc<[Event]>,
         secrets: Vec<SecretWrite>,
     },
     /// The disk is full: the same batch is tried again.
     Waiting {
         until: Instant,
-        events: Vec<Event>,
+        events: Arc<[Event]>,
         secrets: Vec<SecretWrite>,
     },
 }
@@ -40,7 +40,7 @@ enum State {
 /// What became of a batch.
 pub(super) enum Written {
     /// It is durable.
-    Durable(Vec<Event>),
+    Durable(Arc<[Event]>),
     /// The disk is full; it will be tried again.
     Full,
     /// Nothing more can be written.
@@ -70,8 +70,9 @@ impl Writer {
         matches!(self.state, State::Appending { .. })
     }
 
-    /// Sends what waits on the desk, if that is due and nothing else is on its way.
-    pub(super) fn offer(&mut self, desk: &Desk, closing: bool) {
+    /// Sends what waits on the desk, if that is due and nothing else is on its way; `running`
+    /// says how many attempts there are.
+    pub(super) fn offer(&mut self, desk: &Desk, running: usize, closing: bool) {
         let (count, urgent) = desk.waiting();
         if count == 0 {
             self.waiting_since = None;
@@ -83,7 +84,7 @@ impl Writer {
             self.waiting_since = None;
             let cut = self.cut.filter(|cut| *cut > desk.durable_seq());
             let (events, secrets) = desk.take_batch(cut);
-            self.send(events, secrets);
+            self.send(events.into(), secrets, desk.waiters() == running);
         }
     }
 
@@ -136,12 +137,12 @@ impl Writer {
         if let State::Waiting { events, secrets, .. } =
             std::mem::replace(&mut self.state, State::Idle)
         {
-            self.send(events, secrets);
+            self.send(events, secrets, false);
         }
     }
 
-    fn send(&mut self, events: Vec<Event>, secrets: Vec<SecretWrite>) {
-        let batch = Batch { events: events.clone(), secrets: secrets.clone() };
+    fn send(&mut self, events: Arc<[Event]>, secrets: Vec<SecretWrite>, all_wait: bool) {
+        let batch = Batch { events: Arc::clone(&events), secrets: secrets.clone(), all_wait };
         let store = Arc::clone(&self.store);
         let append: Append = Box::pin(async move { store.append(batch).await });
         self.state = State::Appending { append, events, secrets };

@@ -124,7 +124,7 @@ fn parts(index: usize, sketch: Sketch) -> (Task, InstanceDef) {
         finally: sketch.finally,
         was: Vec::new(),
         tags: BTreeSet::new(),
-        definition: sketch.with.to_string(),
+        definition: sketch.with.to_string().into(),
         ask_on_crash: sketch.ask_on_crash,
         for_each: false,
     };

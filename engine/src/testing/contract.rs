@@ -25,7 +25,7 @@ pub async fn store_keeps_its_contract(store: &dyn Store, read: impl AsyncFn() ->
         event(2, Body::Edit { user: "somebody".to_owned(), what: "something".to_owned() }),
     ];
     let second = vec![event(3, Body::End(crate::event::RunEnded::Complete))];
-    let batch = |events: &[Event]| Batch { events: events.to_vec(), secrets: Vec::new() };
+    let batch = |events: &[Event]| Batch { events: events.into(), ..Batch::default() };
 
     store.append(batch(&first)).await.expect("a fresh store takes a batch");
     assert_eq!(read().await, first, "an acknowledged batch is there as a whole");

@@ -115,7 +115,7 @@ impl MemoryStore {
         assert!(!kept.in_flight, "two appends at a time");
         kept.in_flight = true;
         let mut next = kept.events.last().map(|event| event.seq.next());
-        for event in &batch.events {
+        for event in &*batch.events {
             assert!(next.is_none_or(|next| next == event.seq), "a gap before {event:?}");
             next = Some(event.seq.next());
         }
@@ -136,7 +136,7 @@ impl Store for MemoryStore {
             for secret in batch.secrets {
                 kept.secrets.insert((secret.instance, secret.name), secret.value);
             }
-            kept.events.extend(batch.events);
+            kept.events.extend_from_slice(&batch.events);
             kept.appends += 1;
         }
         self.power.step().await;

@@ -118,7 +118,7 @@ fn task(draft: &Draft<'_>) -> Task {
         finally: syntax.finally,
         was: syntax.was.iter().map(|was| was.value.clone()).collect(),
         tags: syntax.tags.clone(),
-        definition: syntax.definition.clone(),
+        definition: Arc::from(&*syntax.definition),
         ask_on_crash: syntax.ask_on_crash,
         for_each: draft.is_for_each(),
         kind,

@@ -91,7 +91,7 @@ pub struct Task {
     /// Tags, for selection.
     pub tags: BTreeSet<String>,
     /// Hash of the definition as written.
-    pub definition: String,
+    pub definition: Arc<str>,
     /// Whether the task says `on-crash = "ask"`.
     pub ask_on_crash: bool,
     /// Whether it is in a `for-each`.

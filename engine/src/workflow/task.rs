@@ -1,7 +1,6 @@
 //! `[tasks.X]` as typed.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -219,10 +218,5 @@ fn definition(table: &Table) -> String {
             text.push('\n');
         }
     }
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(text) {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    base16ct::lower::encode_string(&Sha256::digest(text))
 }

@@ -1,6 +1,6 @@
 //! The ledger is the fold of the history, whenever it is written down.
 
-use flow_engine::event::{Body, Outcome};
+use flow_engine::event::{Body, Done, Outcome};
 use flow_engine::ledger::Ledger;
 use flow_engine::{Attempt, Failure, Retry};
 use proptest::prelude::*;
@@ -26,12 +26,13 @@ fn happening() -> impl Strategy<Value = (Option<u32>, Body)> {
         let failure = Failure::new("x::y", "refused", Retry::Backoff);
         Outcome::Failed { failure, attempt: Attempt(1), in_doubt, took: 5 }
     };
-    (0..INSTANCES, 0..7_u8).prop_map(move |(who, what)| match what {
+    (0..INSTANCES, 0..8_u8).prop_map(move |(who, what)| match what {
         0 | 1 => intent(who),
         2 => succeeded(who),
         3 => (Some(who), Body::Record { key: "pid".to_owned(), value: who.to_string() }),
         4 => outcome(who, failed(who % 2 == 0)),
         5 => outcome(who, Outcome::DidNotTakeHold),
+        6 => outcome(who, Outcome::Unchanged { done: Done::UpToDate, probe_ms: 2 }),
         _ => outcome(who, Outcome::Destroyed),
     })
 }
@@ -60,7 +61,7 @@ proptest! {
             let mut expected = Ledger::default();
             for (told, end) in batches {
                 let batch = clerk.batch(told);
-                for event in &batch.events {
+                for event in &*batch.events {
                     let who = event.instance.map(|instance| name(instance.0)).unwrap();
                     expected.fold(&who, event);
                 }

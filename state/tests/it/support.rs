@@ -76,7 +76,7 @@ impl Clerk {
     }
 
     pub(crate) fn batch(&mut self, told: Vec<(Option<u32>, Body)>) -> Batch {
-        Batch { events: self.events(told), secrets: Vec::new() }
+        Batch { events: self.events(told).into(), ..Batch::default() }
     }
 
     /// Appends what happened as one batch.
@@ -105,11 +105,11 @@ pub(crate) fn intent(instance: u32) -> (Option<u32>, Body) {
 }
 
 pub(crate) fn outcome(instance: u32, outcome: Outcome) -> (Option<u32>, Body) {
-    (Some(instance), Body::Outcome(Box::new(outcome)))
+    (Some(instance), Body::Outcome(outcome))
 }
 
 pub(crate) fn succeeded(instance: u32) -> (Option<u32>, Body) {
-    outcome(instance, Outcome::Succeeded(success(instance)))
+    outcome(instance, Outcome::Succeeded(success(instance).into()))
 }
 
 pub(crate) fn success(instance: u32) -> Success {
@@ -122,7 +122,7 @@ pub(crate) fn success(instance: u32) -> Success {
         token: Token::default(),
         handle: Some(json!({ "vmid": instance })),
         fingerprint: Fingerprint::default(),
-        facts: Facts { kind: "create-vm".to_owned(), ..Facts::default() },
+        facts: Facts { kind: "create-vm".into(), ..Facts::default() },
         notes: Vec::new(),
         drift: None,
         probe_ms: 3,

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::document::{Schematic, Unplain, hex};
+use super::document::{Schematic, Unplain};
 use super::factory::{Factory, FactoryError, Trust};
 use super::network::Place;
 use crate::proxmox::{ApiError, Client, Deadline, Door, DoorError, Node, TaskError, number, text};
@@ -212,7 +212,7 @@ impl Params {
             return Err(Error::CardName { node, link });
         }
         let network = self.place().json();
-        let meta = hex(&Sha256::digest(network.as_bytes()));
+        let meta = base16ct::lower::encode_string(&Sha256::digest(network.as_bytes()));
         let (id, meta) = (&computed[..SHORT], &meta[..SHORT]);
         let name = format!("talos-{id}-{}-{meta}.qcow2", self.version);
         let volume = format!("{}:import/{name}", self.store);

@@ -73,7 +73,7 @@ impl Schematic {
 
     /// The id that the factory gives it.
     pub(super) fn id(&self) -> String {
-        hex(&Sha256::digest(self.text().as_bytes()))
+        base16ct::lower::encode_string(&Sha256::digest(self.text().as_bytes()))
     }
 }
 
@@ -85,14 +85,6 @@ fn list(text: &mut String, head: &str, indent: &str, items: &[String]) {
     for item in items {
         writeln!(text, "{indent}- {item}").expect("writing to a string never fails");
     }
-}
-
-/// Lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string never fails");
-        text
-    })
 }
 
 /// Whether YAML writes a text as it is: it can be taken for nothing but a text.

@@ -100,8 +100,7 @@ impl Pair {
 pub(super) fn fingerprint(pem: &str) -> Result<String, BadPair> {
     let certificates = tls::certificates(pem).map_err(|_| BadPair::Certificate)?;
     let first = certificates.first().ok_or(BadPair::Certificate)?;
-    let digest = Sha256::digest(first);
-    Ok(digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+    Ok(base16ct::lower::encode_string(&Sha256::digest(first)))
 }
 
 /// A number without the zeros that DER puts in front of it.

@@ -217,7 +217,7 @@ fn hash(texts: &[impl AsRef<str>]) -> String {
     for text in texts {
         hasher.update(text.as_ref().as_bytes());
     }
-    hasher.finalize().iter().fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"))
+    base16ct::lower::encode_string(&hasher.finalize())
 }
 
 #[cfg(test)]

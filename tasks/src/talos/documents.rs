@@ -82,9 +82,7 @@ impl Documents {
             canonical(&mut text, &Value::String(name.clone()));
             canonical(&mut text, document);
         }
-        Sha256::digest(text.as_bytes())
-            .iter()
-            .fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"))
+        base16ct::lower::encode_string(&Sha256::digest(text.as_bytes()))
     }
 
     /// The places where a live configuration differs from this one. Never their values.

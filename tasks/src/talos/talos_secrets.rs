@@ -250,7 +250,7 @@ async fn adopt(reference: &Reference) -> Result<Bundle, Error> {
 /// The name under which a bundle stays in the vault when its cluster is gone.
 fn archived(cluster_id: &str) -> String {
     let digest = Sha256::digest(cluster_id.as_bytes());
-    digest.iter().take(SHORT).fold(format!("{ENTRY}-"), |name, byte| format!("{name}{byte:02x}"))
+    format!("{ENTRY}-{}", base16ct::lower::encode_string(&digest[..SHORT]))
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ impl Session<'_> {
         let in_doubt = self.applying.contains(&instance);
         let attempt = self.tries.get(&instance).map_or(Attempt(1), |tries| tries.last);
         let outcome = Outcome::Failed { failure: failure.clone(), attempt, in_doubt, took: 0 };
-        let body = Body::Outcome(Box::new(outcome));
+        let body = Body::Outcome(outcome);
         let entry = Entry { instance: Some(instance), body, secrets: Vec::new(), urgent: true };
         self.lent.desk.add(entry, None);
         self.end_failed(instance, failure, in_doubt);

@@ -156,7 +156,7 @@ impl Session<'_> {
         let row = &mut self.rows[instance.index()];
         let in_doubt = row.open.is_some();
         let outcome = Outcome::Failed { failure: failure.clone(), attempt, in_doubt, took: 0 };
-        let body = Body::Outcome(Box::new(outcome));
+        let body = Body::Outcome(outcome);
         let entry = Entry { instance: Some(instance), body, secrets: Vec::new(), urgent: false };
         self.lent.desk.add(entry, Some(row));
         self.end_failed(instance, failure, in_doubt);

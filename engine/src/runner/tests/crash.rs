@@ -85,8 +85,8 @@ fn obeys_the_commit_rule(workflow: &Workflow, events: &[Event]) {
     for event in events {
         let Some(instance) = event.instance else { continue };
         match &event.body {
-            Body::Outcome(outcome) => match **outcome {
-                Outcome::Succeeded(_) => {
+            Body::Outcome(outcome) => match outcome {
+                Outcome::Succeeded(_) | Outcome::Unchanged { .. } => {
                     succeeded.insert(instance, event.seq);
                 }
                 Outcome::Failed { .. } | Outcome::DidNotTakeHold | Outcome::Destroyed => {}

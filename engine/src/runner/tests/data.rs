@@ -54,7 +54,7 @@ async fn outputs_and_secrets_reach_what_reads_them_and_nobody_else() {
     assert!(!stage.store.dump().contains("canary"), "{}", stage.store.dump());
     let ledger = stage.store.ledger(&workflow.names());
     let recorded = ledger.row(&read).unwrap().success.as_ref().unwrap();
-    assert!(recorded.fingerprint.params["password"]["$secret"].is_string());
+    assert!(recorded.said.fingerprint.params["password"]["$secret"].is_string());
 
     let again = execute(&workflow, &stage.store, options(&stage.store, 2)).await.unwrap();
     assert_eq!(again.counts().as_recorded, 2);

@@ -90,7 +90,7 @@ async fn a_conclusive_once_is_asked_for_again_only_when_settle_is_over() {
     assert_eq!(done(&summary, 0), Done::Created);
     assert_eq!(stage.world.times("t"), 1);
     assert!(summary.took > Duration::from_secs(30), "{:?}", summary.took);
-    let closed = |body: &Body| matches!(body, Body::Outcome(o) if **o == Outcome::DidNotTakeHold);
+    let closed = |body: &Body| matches!(body, Body::Outcome(o) if *o == Outcome::DidNotTakeHold);
     assert!(stage.store.has(Instance(0), closed));
 }
 
@@ -105,7 +105,7 @@ async fn what_was_there_is_adopted_as_found_and_never_changed() {
     assert_eq!(done(&summary, 0), Done::Adopted);
     let row = stage.store.ledger(&workflow.names());
     let row = row.row(&workflow.instances[0].name).unwrap().clone();
-    assert_eq!(row.success.unwrap().origin, Origin::Found);
+    assert_eq!(row.success.unwrap().said.origin, Origin::Found);
 
     task.with = json!(2);
     let summary = run(&stage, vec![task]).await;
@@ -290,7 +290,7 @@ async fn what_can_carry_no_mark_is_ours_if_an_intent_came_first() {
     assert_eq!((stage.world.times("t"), done(&summary, 0)), (1, Done::Recovered));
     let ledger = stage.store.ledger(&workflow.names());
     let row = ledger.row(&workflow.instances[0].name).unwrap();
-    assert_eq!(row.success.as_ref().unwrap().origin, Origin::Made);
+    assert_eq!(row.success.as_ref().unwrap().said.origin, Origin::Made);
     assert_eq!(row.generation.0, 1);
 }
 
