@@ -209,7 +209,7 @@ impl RunLine {
     pub(crate) fn object(&self) -> Value {
         json!({
             "flow": crate::terminal::stream::VERSION,
-            "type": "run",
+            "type": "past-run",
             "run": self.run,
             "workflow": self.workflow,
             "at": self.began,
