@@ -3,35 +3,37 @@
 //! Nothing is asked of the world before its intent is durable, and an error of a probe never
 //! leads to an apply.
 
+mod assignment;
+mod caught;
 pub(crate) mod glance;
 pub(crate) mod known;
 mod settle;
 pub(crate) mod stopped;
 mod success;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::cx::{Cx, CxParts, SiteContext, Stop};
+use crate::cx::{Cx, CxParts, Stop};
 use crate::decide::{Case, Decision, decide};
 use crate::event::{Body, Done, Fingerprint, Intent, Outcome};
 use crate::failure::Failure;
-use crate::id::{Attempt, Instance, InstanceName, RunId, Seq, Token};
-use crate::journal::Vault;
+use crate::id::{Attempt, Instance, InstanceName, Seq, Token};
 use crate::kind::{Effect, Retry};
 use crate::ledger::Row;
-use crate::redact::Redactor;
 use crate::registry::AnyVerdict;
 use crate::report::Progress;
-use crate::runner::desk::{Desk, Entry, NotDurable, Told};
+use crate::runner::desk::{Entry, NotDurable, Told};
 use crate::runner::page::{Page, PageParts};
-use crate::runner::stop::FirstWrite;
-use crate::secret::Secrets;
-use crate::workflow::{InstanceDef, Resolved, Task, Workflow};
+use crate::workflow::{InstanceDef, Resolved, Task};
 
+pub(crate) use assignment::{Assignment, End, Finished, Lent, Orders, Returned};
+pub(crate) use caught::joined;
+use caught::{Panicked, caught};
 use known::{Known, Said};
 use settle::Polling;
 
@@ -39,79 +41,6 @@ use settle::Polling;
 const LONGEST_LOOK: Duration = Duration::from_mins(1);
 /// What a kind that watches the stop gets to end its children after the second interrupt.
 const WIND_DOWN: Duration = Duration::from_secs(23);
-
-/// What all attempts of a run share.
-pub(crate) struct Lent {
-    pub(crate) workflow: Arc<Workflow>,
-    pub(crate) desk: Arc<Desk>,
-    pub(crate) vault: Arc<dyn Vault>,
-    pub(crate) site: Arc<SiteContext>,
-    pub(crate) redactor: Arc<Redactor>,
-    pub(crate) stop: watch::Receiver<Stop>,
-    pub(crate) first_write: FirstWrite,
-    pub(crate) run: RunId,
-    pub(crate) seed: u64,
-}
-
-/// One try, as the runner hands it out.
-pub(crate) struct Assignment {
-    pub(crate) instance: Instance,
-    pub(crate) attempt: Attempt,
-    /// Whether a failure of this one is final.
-    pub(crate) last: bool,
-    /// What is known; given back with what this try adds.
-    pub(crate) row: Row,
-    pub(crate) resolved: Resolved,
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) token: Token,
-    pub(crate) orders: Orders,
-    /// What an earlier try of this session asked for.
-    pub(crate) meant: Option<Done>,
-}
-
-/// What a person, or the run, wants of a try.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Orders {
-    pub(crate) force: bool,
-    pub(crate) redo: bool,
-    /// Only to find out whether an open effect has taken hold: nothing is asked for.
-    pub(crate) only_look: bool,
-}
-
-/// A try that is over.
-pub(crate) struct Returned {
-    pub(crate) instance: Instance,
-    pub(crate) attempt: Attempt,
-    pub(crate) row: Row,
-    pub(crate) meant: Option<Done>,
-    pub(crate) end: End,
-}
-
-/// How a try ended.
-pub(crate) enum End {
-    /// As declared.
-    Succeeded(Box<Finished>),
-    /// Not as declared.
-    Failed {
-        failure: Failure,
-        /// Whether another try may help. Else the failure is on its way into history.
-        again: bool,
-        in_doubt: bool,
-    },
-    /// The user stopped it; an open intent stays open.
-    Interrupted,
-    /// History cannot be written any more.
-    Lost,
-}
-
-/// What a success hands on.
-pub(crate) struct Finished {
-    pub(crate) done: Done,
-    pub(crate) outputs: serde_json::Value,
-    pub(crate) secrets: Secrets,
-    pub(crate) notes: Vec<String>,
-    pub(crate) drift: Option<String>,
-}
 
 /// Why a try did not succeed.
 enum Broke {
@@ -156,9 +85,11 @@ pub(crate) fn attempt(
     let mut work = Box::new(Work::new(lent, assignment));
     async move {
         work.started = Instant::now();
-        let end = match work.run().await {
-            Ok(finished) => End::Succeeded(Box::new(finished)),
-            Err(broke) => work.end(broke),
+        let ran = caught(pin!(work.run())).await;
+        let end = match ran {
+            Ok(Ok(finished)) => End::Succeeded(Box::new(finished)),
+            Ok(Err(broke)) => work.end(broke),
+            Err(Panicked) => work.end(Broke::for_good(stopped::panicked(work.name()))),
         };
         work.page.close_log();
         let Work { instance, attempt, mut row, meant, page, .. } = *work;

@@ -7,10 +7,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::attempt::Lent;
 use crate::attempt::glance::{Glance, glance};
 use crate::attempt::known::{Known, Said};
 use crate::attempt::stopped;
+use crate::attempt::{Lent, joined};
 use crate::cx::Stop;
 use crate::decide::{Decision, decide};
 use crate::event::Done;
@@ -103,9 +103,8 @@ impl<'r> Walk<'r> {
                 commands = scheduler.on(events);
                 continue;
             }
-            let Some(look) = self.looks.join_next().await else { break };
+            let Some(glance) = self.looks.join_next().await.and_then(joined) else { break };
             self.tell();
-            let Ok(glance) = look else { break };
             let id = glance.instance;
             self.take(glance);
             commands = scheduler.on([Event::Finished(id, Ended::Succeeded)]);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::attempt::glance::{Glance, glance};
+use crate::attempt::joined;
 use crate::failure::Failure;
 use crate::id::Instance;
 use crate::kind::{Effect, OnDrift, Retry};
@@ -73,7 +74,7 @@ impl Session<'_> {
         looks: &mut JoinSet<Glance>,
         failed: &mut Vec<(Instance, Failure)>,
     ) {
-        let Some(Ok(glance)) = looks.join_next().await else { return };
+        let Some(glance) = looks.join_next().await.and_then(joined) else { return };
         let id = glance.instance;
         match self.holds(glance) {
             Ok(given) => {

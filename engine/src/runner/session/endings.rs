@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::attempt::{End, Finished, Returned};
+use crate::attempt::{End, Finished, Returned, joined};
 use crate::cx::Stop;
-use crate::event::{Body, Outcome};
 use crate::failure::Failure;
 use crate::id::{Attempt, Instance, InstanceName};
-use crate::kind::Retry;
 use crate::report::Progress;
 use crate::runner::backoff;
-use crate::runner::desk::Entry;
 use crate::runner::values::Given;
 use crate::runner::{Ending, Selected};
 use crate::scheduler::{Ended, Event};
@@ -37,23 +34,18 @@ pub(super) fn before(workflow: &Workflow, selected: &Selected) -> Vec<Option<End
 }
 
 impl Session<'_> {
-    /// Takes a try back that is over, or has been dropped, or has panicked.
-    pub(super) fn take_back(&mut self, joined: Joined, events: &mut Vec<Event>) {
-        match joined {
-            Ok((id, returned)) => {
-                self.running.remove(&id);
-                self.take_returned(returned, events);
-            }
-            Err(error) => {
-                let Some(instance) = self.running.remove(&error.id()) else { return };
-                if error.is_panic() {
-                    self.take_panic(instance);
-                    events.push(Event::Finished(instance, Ended::Failed));
-                } else {
-                    self.endings[instance.index()] = Some(Ending::Interrupted);
-                    events.push(Event::Finished(instance, Ended::Later));
-                }
-            }
+    /// Takes a try back that is over, or has been dropped.
+    pub(super) fn take_back(&mut self, returned: Joined, events: &mut Vec<Event>) {
+        let id = match &returned {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        let Some(instance) = self.running.remove(&id) else { return };
+        if let Some((_, returned)) = joined(returned) {
+            self.take_returned(returned, events);
+        } else {
+            self.endings[instance.index()] = Some(Ending::Interrupted);
+            events.push(Event::Finished(instance, Ended::Later));
         }
     }
 
@@ -119,21 +111,6 @@ impl Session<'_> {
         let at = self.started.elapsed();
         self.endings[instance.index()] =
             Some(Ending::Failed { failure, in_doubt, attempt, at, took });
-    }
-
-    /// A panic of a kind is a bug; it ends that instance, not the run.
-    fn take_panic(&mut self, instance: Instance) {
-        let name = &self.workflow.instance(instance).name;
-        let failure =
-            Failure::new("engine::panic", format!("the kind of `{name}` panicked"), Retry::Never)
-                .with_help("this is a bug; RUST_BACKTRACE=1 shows where");
-        let in_doubt = self.applying.contains(&instance);
-        let attempt = self.tries.get(&instance).map_or(Attempt(1), |tries| tries.last);
-        let outcome = Outcome::Failed { failure: failure.clone(), attempt, in_doubt, took: 0 };
-        let body = Body::Outcome(outcome);
-        let entry = Entry { instance: Some(instance), body, secrets: Vec::new(), urgent: true };
-        self.lent.desk.add(entry, None);
-        self.end_failed(instance, failure, in_doubt);
     }
 
     /// Names the end of everything that never came to one.

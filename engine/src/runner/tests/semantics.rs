@@ -209,6 +209,25 @@ async fn a_panic_of_a_kind_fails_its_instance_only() {
     assert!(open(&stage, &workflow, 0));
 }
 
+/// I2: a look that panics proves nothing about what an earlier session has asked for.
+#[tokio::test(start_paused = true)]
+async fn i2_a_panic_leaves_what_is_in_doubt_in_doubt() {
+    let stage = Stage::default();
+    let mut once = one(&stage, Effect::Once);
+    once.conclusive = false;
+    let workflow = workflow(vec![once], &[]);
+    let go = || execute(&workflow, &stage.store, options(&stage.store, 1));
+    stage.world.on_apply("t", [Reaction::Late(Duration::from_secs(70))]);
+    assert_eq!(failure(&go().await.unwrap(), 0).code, "engine::not-settled");
+    stage.world.on_probe("t", [Reaction::Panic]);
+    let summary = go().await.unwrap();
+    assert_eq!(failure(&summary, 0).code, "engine::panic");
+    assert!(matches!(summary.endings[0], Ending::Failed { in_doubt: true, .. }));
+    assert!(open(&stage, &workflow, 0));
+    assert_eq!(failure(&go().await.unwrap(), 0).code, "engine::in-doubt");
+    assert_eq!(stage.world.times("t"), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_fail_fast_nothing_new_starts_but_what_comes_last() {
     let stage = Stage::default();

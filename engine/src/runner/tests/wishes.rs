@@ -147,6 +147,10 @@ async fn i7_only_what_is_selected_is_applied_and_the_rest_must_hold() {
     stage.world.remove("a");
     assert!(matches!(go().await, Err(RunError::Unmet { .. })));
     assert_eq!(stage.world.times("a"), 1);
+
+    stage.world.on_probe("a", [Reaction::Panic]);
+    let Err(RunError::Unmet { unmet }) = go().await else { panic!("nobody knows how a is") };
+    assert_eq!((unmet[0].instance.as_str(), &*unmet[0].failure.code), ("a", "engine::panic"));
 }
 
 #[tokio::test(start_paused = true)]
