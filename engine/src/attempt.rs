@@ -48,8 +48,12 @@ enum Broke {
         failure: Failure,
         /// Whether the class of the failure decides about another try.
         retryable: bool,
-        /// Whether the open intent has certainly, or admittedly, come to nothing.
+        /// Whether what this try asked for has certainly, or admittedly, come to nothing.
         closed: bool,
+    },
+    /// It has looked without a slot, and now needs one.
+    Queues {
+        waited: bool,
     },
     Interrupted,
     Lost,
@@ -111,6 +115,7 @@ struct Work {
     token: Token,
     orders: Orders,
     meant: Option<Done>,
+    waited: bool,
     page: Arc<Page>,
     stop: watch::Receiver<Stop>,
     started: Instant,
@@ -118,6 +123,8 @@ struct Work {
     probed: Duration,
     /// When this try's apply began.
     applied: Option<Instant>,
+    /// Whether the intent of this try stands for an older one, too, that is still in doubt.
+    supersedes: bool,
 }
 
 impl Work {
@@ -132,6 +139,7 @@ impl Work {
             token,
             orders,
             meant,
+            waited,
         } = assignment;
         let page = Arc::new(Page::new(PageParts {
             instance,
@@ -154,10 +162,12 @@ impl Work {
             token,
             orders,
             meant,
+            waited,
             page,
             started: Instant::now(),
             probed: Duration::ZERO,
             applied: None,
+            supersedes: false,
         }
     }
 
@@ -180,7 +190,7 @@ impl Work {
         self.probed = self.started.elapsed();
         let mut polling: Option<Polling> = None;
         loop {
-            let waited = polling.as_ref().is_some_and(Polling::is_over);
+            let waited = self.waited || polling.as_ref().is_some_and(Polling::is_over);
             let decision = match seen {
                 Err(_) if self.orders.only_look => return Err(Broke::Interrupted),
                 Err(failure) if self.may_poll(&failure, polling.is_some()) && !waited => {
@@ -196,6 +206,9 @@ impl Work {
                             if self.orders.only_look =>
                         {
                             return Err(Broke::Interrupted);
+                        }
+                        Decision::Apply { .. } if polling.is_some() => {
+                            return Err(Broke::Queues { waited });
                         }
                         Decision::Apply { done, close } => {
                             return self.change(done, close, &verdict).await;
@@ -294,6 +307,10 @@ impl Work {
         close: bool,
         verdict: &AnyVerdict,
     ) -> Result<Finished, Broke> {
+        if self.task().has_secrets {
+            // What could not be kept afterwards is not asked for.
+            self.lent.vault.digest(&serde_json::Value::Null).map_err(Broke::for_good)?;
+        }
         let absent = matches!(verdict, AnyVerdict::Absent(_));
         let from_absent = absent || self.row.open.as_ref().is_some_and(|open| open.from_absent);
         let allowed = tokio::select! {
@@ -307,6 +324,7 @@ impl Work {
         if close {
             self.write(Body::Outcome(Outcome::DidNotTakeHold), false);
         }
+        self.supersedes = self.row.open.is_some();
         self.page.begin_intent();
         let intent = Intent { attempt: self.attempt, token: self.token.clone(), from_absent };
         let seq = self.write(Body::Intent(intent), true);
@@ -317,13 +335,20 @@ impl Work {
             () = stopping(&mut self.stop, Stop::Forced) => return Err(Broke::Interrupted),
         }
         if self.is_stopping() {
-            // Nothing was asked of the world, so nothing is in doubt.
-            self.write(Body::Outcome(Outcome::DidNotTakeHold), true);
+            // Nothing was asked of the world under this intent, so it adds no doubt.
+            if !self.supersedes {
+                self.write(Body::Outcome(Outcome::DidNotTakeHold), true);
+            }
             return Err(Broke::Interrupted);
         }
         // A later look of this session that is satisfied owes it to this change.
+        let meant_before = self.meant;
         self.meant = self.meant.or(Some(done));
-        self.apply(seq).await?;
+        let applied = self.apply(seq).await;
+        if let Err(Broke::Failed { closed: true, .. }) = applied {
+            self.meant = meant_before;
+        }
+        applied?;
         self.settle(done, seq).await
     }
 
@@ -356,10 +381,13 @@ impl Work {
         let (failure, retryable, closed) = match broke {
             Broke::Failed { .. } if self.orders.only_look => return End::Interrupted,
             Broke::Failed { failure, retryable, closed } => (failure, retryable, closed),
+            Broke::Queues { waited } => return End::Queues { waited },
             Broke::Interrupted => return End::Interrupted,
             Broke::Lost => return End::Lost,
         };
         let failure = self.lent.redactor.redact_failure(failure);
+        // That this change came to nothing proves nothing about an older one.
+        let closed = closed && !self.supersedes;
         let in_doubt = self.row.open.is_some() && !closed;
         let again = retryable && failure.retry == Retry::Backoff && !self.last;
         if again {

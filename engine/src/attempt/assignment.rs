@@ -43,6 +43,8 @@ pub(crate) struct Assignment {
     pub(crate) orders: Orders,
     /// What an earlier try of this session asked for.
     pub(crate) meant: Option<Done>,
+    /// Whether this try has looked before until settle was over, and then queued for a slot.
+    pub(crate) waited: bool,
 }
 
 /// What a person, or the run, wants of a try.
@@ -73,6 +75,11 @@ pub(crate) enum End {
         /// Whether another try may help. Else the failure is on its way into history.
         again: bool,
         in_doubt: bool,
+    },
+    /// It has looked while others had its slot, and goes on when it has one again. Not a failure.
+    Queues {
+        /// Whether it has looked until settle was over.
+        waited: bool,
     },
     /// The user stopped it; an open intent stays open.
     Interrupted,

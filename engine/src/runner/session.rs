@@ -65,6 +65,8 @@ struct Tries {
     last: Attempt,
     made: u32,
     meant: Option<Done>,
+    /// Whether the last one waited until settle was over, and only lacked a slot.
+    waited: bool,
     since: Instant,
 }
 

@@ -64,7 +64,11 @@ impl Session<'_> {
                 self.retry_later(instance, attempt, failure);
                 Ended::Later
             }
-            End::Failed { again: true, .. } | End::Interrupted | End::Lost => {
+            End::Queues { waited } if self.stopped == Stop::No => {
+                self.queue_again(instance, waited);
+                Ended::Later
+            }
+            End::Failed { again: true, .. } | End::Queues { .. } | End::Interrupted | End::Lost => {
                 if self.selected.run.contains(&instance) {
                     self.endings[instance.index()] = Some(Ending::Interrupted);
                 }
@@ -79,6 +83,16 @@ impl Session<'_> {
             self.applying.remove(&instance);
         }
         events.push(Event::Finished(instance, ended));
+    }
+
+    /// The same try goes on as soon as it has a slot.
+    fn queue_again(&mut self, instance: Instance, waited: bool) {
+        if let Some(tries) = self.tries.get_mut(&instance) {
+            tries.waited = waited;
+            tries.last.0 -= 1;
+            tries.made -= 1;
+        }
+        self.retries.insert((Instant::now(), instance));
     }
 
     fn retry_later(&mut self, instance: Instance, attempt: Attempt, failure: Failure) {

@@ -96,6 +96,7 @@ impl Session<'_> {
             last: before,
             made: 0,
             meant: None,
+            waited: false,
             since: Instant::now(),
         });
         tries.last.0 += 1;
@@ -116,6 +117,7 @@ impl Session<'_> {
                 only_look,
             },
             meant: tries.meant,
+            waited: std::mem::take(&mut tries.waited),
         };
         let try_ = attempt(Arc::clone(&self.lent), assignment).instrument(span);
         let handle = self.attempts.spawn(try_);

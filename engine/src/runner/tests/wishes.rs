@@ -68,6 +68,27 @@ async fn the_first_interrupt_lets_applies_finish_with_one_look() {
     assert_eq!(stage.world.times("late"), 1);
 }
 
+/// Stopped between its intent and the call: that asked for nothing, an older intent has.
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_before_the_call_settles_no_older_doubt() {
+    let stage = Stage::default();
+    let hung = Failure::new("world::hung-up", "hung up", Retry::Never);
+    stage.world.on_apply("t", [Reaction::Refuse(hung)]);
+    let workflow = workflow(vec![one(&stage, Effect::Converge)], &[]);
+    execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
+    stage.world.put("t", json!("half made"), true);
+    let (stop, stopped) = watch::channel(Stop::No);
+    let mut run = prepared(&stage, &workflow, Selected::all(&workflow));
+    run.options.on_durable = Some(Arc::new(move |_| {
+        stop.send_replace(Stop::Graceful);
+    }));
+    let summary = run.execute(&mut Ears::default(), stopped).await.unwrap();
+    assert_eq!(summary.endings, [Ending::Interrupted]);
+    let intents = stage.store.events().into_iter().filter(|e| matches!(e.body, Body::Intent(_)));
+    assert_eq!((intents.count(), stage.world.times("t")), (2, 0));
+    assert!(open(&stage, &workflow, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_second_interrupt_drops_applies_and_leaves_them_open() {
     let stage = Stage::default();
