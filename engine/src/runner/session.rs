@@ -278,6 +278,9 @@ impl<'r> Session<'r> {
                 self.lent.desk.set_durable(Durable { seq, broken: true });
                 self.attempts.abort_all();
                 self.broken = Some(error);
+                // Nothing that starts now could be written down.
+                self.scheduler.on([Event::Stop]);
+                self.retries.clear();
             }
         }
     }

@@ -6,11 +6,12 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::*;
-use crate::cx::{SiteContext, Stop};
+use crate::cx::Stop;
 use crate::event::Event;
 use crate::id::Attempt;
+use crate::journal::StoreError;
 use crate::report::{Progress, Reporter};
-use crate::runner::{Run, Selected};
+use crate::runner::Selected;
 
 /// Keeps what it is told.
 #[derive(Default)]
@@ -25,18 +26,6 @@ impl Reporter for Ears {
 
     fn log(&mut self, _: Instance, _: Attempt, bytes: &[u8]) {
         self.log.extend_from_slice(bytes);
-    }
-}
-
-fn prepared(stage: &Stage, workflow: &Arc<Workflow>, selected: Selected) -> Run {
-    Run {
-        workflow: Arc::clone(workflow),
-        ledger: stage.store.ledger(&workflow.names()),
-        selected,
-        site: Arc::new(SiteContext::default()),
-        store: Arc::clone(&stage.store) as Arc<dyn crate::journal::Store>,
-        vault: Arc::clone(&stage.store) as Arc<dyn crate::journal::Vault>,
-        options: options(&stage.store, 1),
     }
 }
 
@@ -244,6 +233,28 @@ async fn what_is_open_outside_of_the_selection_is_looked_at_and_never_applied() 
     assert_eq!(summary.ended, RunEnded::Complete);
     assert!(!open(&stage, &workflow, 0) && open(&stage, &workflow, 1));
     assert_eq!((stage.world.times("took"), stage.world.times("lost")), (1, 0));
+}
+
+/// The disk breaks while what an earlier session has left open is looked at.
+#[tokio::test(start_paused = true)]
+async fn nothing_starts_on_a_disk_that_has_broken() {
+    let stage = Stage::default();
+    let hung = Failure::new("world::hung-up", "hung up", Retry::Never);
+    stage.world.on_apply("open", [Reaction::Refuse(hung)]);
+    let sketches = ["open", "t"].map(|name| sketch(&stage, name, Effect::Once, &[]));
+    let workflow = workflow(sketches.into(), &[]);
+    let (_keep, stop) = watch::channel(Stop::No);
+    let only = |id| Selected { run: BTreeSet::from([Instance(id)]), ..Selected::default() };
+    let first = prepared(&stage, &workflow, only(0));
+    first.execute(&mut Ears::default(), stop.clone()).await.unwrap();
+
+    stage.world.on_probe("open", [Reaction::Hang]);
+    let source = Failure::new("disk::io", "I/O error", Retry::Never);
+    stage.store.fail_next([StoreError::Broken { source }]);
+    let second = prepared(&stage, &workflow, only(1));
+    let error = second.execute(&mut Ears::default(), stop).await.unwrap_err();
+    assert!(matches!(error, RunError::State { .. }));
+    assert_eq!((stage.world.looks("open"), stage.world.looks("t")), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
