@@ -77,12 +77,13 @@ impl<'r> Session<'r> {
         reporter: &'r mut dyn Reporter,
         stop: watch::Receiver<Stop>,
     ) -> Self {
-        let Run { workflow: _, mut ledger, selected, site, store, vault, options } = run;
+        let Run { workflow: _, mut ledger, mut selected, site, store, vault, options } = run;
         let rows: Vec<Row> = workflow
             .instances
             .iter()
             .map(|def| ledger.take(&def.name).unwrap_or_default())
             .collect();
+        start::not_twice(&mut selected, &rows, options.run);
         let setup = start::setup(workflow, &rows, &selected, &options);
         let desk = Arc::new(Desk::new(options.run, options.next_seq, options.clock));
         let body = Body::Run(Box::new(options.started));

@@ -8,7 +8,7 @@ use tracing::Instrument;
 use crate::attempt::{Assignment, Orders, attempt};
 use crate::event::{Body, Outcome};
 use crate::failure::Failure;
-use crate::id::{Attempt, Instance, Token};
+use crate::id::{Attempt, Instance, RunId, Token};
 use crate::kind::Retry;
 use crate::ledger::Row;
 use crate::rank::{self, Expect};
@@ -38,6 +38,18 @@ pub(super) fn setup<'w>(
         fail_fast: options.fail_fast,
         ..schedule(workflow, selected, ranks, options.slots)
     }
+}
+
+/// Takes out what a person wanted to be done again, and an earlier session of this run has asked
+/// for.
+pub(super) fn not_twice(selected: &mut Selected, rows: &[Row], run: RunId) {
+    let is_new = |id: &Instance| {
+        let Row { open, success, .. } = &rows[id.index()];
+        let asked = open.as_ref().is_some_and(|open| open.run == run);
+        !asked && success.as_ref().is_none_or(|recorded| recorded.run != run)
+    };
+    selected.force.retain(is_new);
+    selected.redo.retain(is_new);
 }
 
 impl Session<'_> {

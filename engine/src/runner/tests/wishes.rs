@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::cx::Stop;
 use crate::event::Event;
-use crate::id::Attempt;
+use crate::id::{Attempt, RunId};
 use crate::journal::StoreError;
 use crate::report::{Progress, Reporter};
 use crate::runner::Selected;
@@ -193,14 +193,19 @@ async fn force_applies_what_is_satisfied_and_spares_a_once() {
     execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
     let all: BTreeSet<Instance> = workflow.ids().collect();
     let force = Selected { force: all.clone(), ..Selected::all(&workflow) };
-    let (_keep, stop) = watch::channel(Stop::No);
-    let run = prepared(&stage, &workflow, force);
-    let summary = run.execute(&mut Ears::default(), stop.clone()).await.unwrap();
-    assert_eq!((done(&summary, 0), done(&summary, 1)), (Done::Updated, Done::Kept));
+    let go = async |selected: &Selected, id| {
+        let mut run = prepared(&stage, &workflow, selected.clone());
+        run.options.run = RunId(id);
+        let (_keep, stop) = watch::channel(Stop::No);
+        let summary = run.execute(&mut Ears::default(), stop).await.unwrap();
+        (done(&summary, 0), done(&summary, 1))
+    };
+    assert_eq!(go(&force, 2).await, (Done::Updated, Done::Kept));
+    assert_eq!(go(&force, 2).await, (Done::UpToDate, Done::Kept), "a further session of it");
     let redo = Selected { redo: all, ..Selected::all(&workflow) };
-    let run = prepared(&stage, &workflow, redo);
-    let summary = run.execute(&mut Ears::default(), stop).await.unwrap();
-    assert_eq!((done(&summary, 0), done(&summary, 1)), (Done::UpToDate, Done::Recreated));
+    assert_eq!(go(&redo, 3).await, (Done::UpToDate, Done::Ran));
+    assert_eq!(go(&redo, 3).await, (Done::UpToDate, Done::Kept), "a further session of it");
+    assert_eq!((stage.world.times("a"), stage.world.times("b")), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,7 +270,8 @@ async fn force_is_not_forgotten_by_a_retry() {
     stage.world.on_apply("t", [refusal(Retry::Backoff)]);
     let force = Selected { force: BTreeSet::from([Instance(0)]), ..Selected::all(&workflow) };
     let (_keep, stop) = watch::channel(Stop::No);
-    let run = prepared(&stage, &workflow, force);
+    let mut run = prepared(&stage, &workflow, force);
+    run.options.run = RunId(2);
     let summary = run.execute(&mut Ears::default(), stop).await.unwrap();
     assert_eq!(done(&summary, 0), Done::Updated);
     assert_eq!(stage.world.times("t"), 2);
