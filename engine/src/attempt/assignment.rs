@@ -29,6 +29,17 @@ pub(crate) struct Lent {
     pub(crate) seed: u64,
 }
 
+impl Lent {
+    /// Sees to it that nobody is told the secrets of these parameters.
+    pub(crate) fn learn(&self, resolved: &Resolved) {
+        for pointer in &resolved.secret {
+            if let Some(value) = resolved.params.pointer(pointer) {
+                self.redactor.learn(value);
+            }
+        }
+    }
+}
+
 /// One try, as the runner hands it out.
 pub(crate) struct Assignment {
     pub(crate) instance: Instance,

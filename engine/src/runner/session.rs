@@ -101,8 +101,8 @@ impl<'r> Session<'r> {
         };
         Self {
             workflow,
+            board: Board::new(workflow, &lent.redactor),
             lent: Arc::new(lent),
-            board: Board::new(workflow),
             endings: endings::before(workflow, &selected),
             selected,
             rows,

@@ -78,7 +78,7 @@ impl Session<'_> {
         let id = glance.instance;
         match self.holds(glance) {
             Ok(given) => {
-                self.publish(id, given);
+                self.board.publish(id, given);
                 self.endings[id.index()] = Some(Ending::Verified);
             }
             Err(failure) => failed.push((id, failure)),
@@ -102,7 +102,7 @@ impl Session<'_> {
         };
         if effect == Effect::Action {
             let given = given_by_ledger(name, recorded, &*self.lent.vault)?;
-            self.publish(id, given);
+            self.board.publish(id, given);
             return Ok(None);
         }
         let params = &recorded.said.fingerprint.params;
@@ -122,7 +122,7 @@ impl Session<'_> {
                     let row = self.rows[top.index()].clone();
                     let glance = glance(Arc::clone(&self.lent), top, resolved, row).await;
                     let given = self.holds(glance)?;
-                    self.publish(top, given);
+                    self.board.publish(top, given);
                     stack.pop();
                 }
                 Err(Unresolved::Unknown(of)) if self.board.has(of) => {
@@ -133,7 +133,7 @@ impl Session<'_> {
                     Row { success: Some(recorded), .. } => {
                         let name = &self.workflow.instance(of).name;
                         let given = given_by_ledger(name, recorded, &*self.lent.vault)?;
-                        self.publish(of, given);
+                        self.board.publish(of, given);
                     }
                     Row { success: None, .. } => {
                         return Err(self.unresolved(top, Unresolved::Unknown(of)));
@@ -155,9 +155,6 @@ impl Session<'_> {
             None => Err(not(format!("`{name}` was not looked at to the end"))),
             Some(Err(failure)) => Err(failure),
             Some(Ok(AnyVerdict::Satisfied { outputs, secrets, .. })) => {
-                for secret in secrets.values() {
-                    self.lent.redactor.learn(secret.reveal());
-                }
                 Ok(Given { outputs, secrets })
             }
             Some(Ok(AnyVerdict::Absent(_))) => Err(not(format!("`{name}` is not there"))),

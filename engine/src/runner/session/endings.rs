@@ -105,17 +105,9 @@ impl Session<'_> {
     fn end_well(&mut self, instance: Instance, finished: Finished) {
         let Finished { done, outputs, secrets, notes, drift } = finished;
         let took = self.took(instance);
-        self.publish(instance, Given { outputs, secrets });
+        self.board.publish(instance, Given { outputs, secrets });
         self.reporter.progress(Progress::Succeeded { instance, done, took, notes: notes.clone() });
         self.endings[instance.index()] = Some(Ending::Succeeded { done, notes, drift, took });
-    }
-
-    /// Lets others read what an instance has produced, and nobody its secrets.
-    pub(in crate::runner) fn publish(&mut self, instance: Instance, given: Given) {
-        for secret in given.secrets.values() {
-            self.lent.redactor.learn(secret.reveal());
-        }
-        self.board.put(instance, given);
     }
 
     pub(super) fn end_failed(&mut self, instance: Instance, failure: Failure, in_doubt: bool) {

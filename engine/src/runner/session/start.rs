@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::attempt::known::token;
 use crate::attempt::{Assignment, Orders, attempt};
 use crate::event::{Body, Outcome};
 use crate::failure::Failure;
-use crate::id::{Attempt, Instance, RunId, Token};
+use crate::id::{Attempt, Instance, RunId};
 use crate::kind::Retry;
 use crate::ledger::Row;
 use crate::rank::{self, Expect};
@@ -93,13 +94,9 @@ impl Session<'_> {
         only_look: bool,
     ) {
         let task = self.workflow.task_of(instance);
-        for pointer in &resolved.secret {
-            if let Some(value) = resolved.params.pointer(pointer) {
-                self.lent.redactor.learn(value);
-            }
-        }
+        self.lent.learn(&resolved);
         let fingerprint = fingerprint(&task.definition, &resolved, &*self.lent.vault);
-        let token = self.token(instance);
+        let token = token(self.workflow, &self.rows, instance);
         let row = std::mem::take(&mut self.rows[instance.index()]);
         // A further session of the same run goes on counting.
         let before = row.open.as_ref().filter(|open| open.run == self.lent.run);
@@ -134,15 +131,6 @@ impl Session<'_> {
         let try_ = attempt(Arc::clone(&self.lent), assignment).instrument(span);
         let handle = self.attempts.spawn(try_);
         self.running.insert(handle.id(), instance);
-    }
-
-    /// The generations of what the instance lives in.
-    fn token(&self, instance: Instance) -> Token {
-        let hosts = &self.workflow.instance(instance).lives_in;
-        let part = |host: &Instance| {
-            (self.workflow.instance(*host).name.clone(), self.rows[host.index()].generation)
-        };
-        Token(hosts.iter().map(part).collect())
     }
 
     pub(in crate::runner) fn unresolved(
