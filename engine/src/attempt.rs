@@ -20,16 +20,15 @@ use tokio::time::Instant;
 
 use crate::cx::{Cx, CxParts, Stop};
 use crate::decide::{Case, Decision, decide};
-use crate::event::{Body, Done, Fingerprint, Intent, Outcome};
+use crate::event::{Body, Done, Intent, Outcome};
 use crate::failure::Failure;
-use crate::id::{Attempt, Instance, InstanceName, Seq, Token};
+use crate::id::{InstanceName, Seq};
 use crate::kind::{Effect, Retry};
-use crate::ledger::Row;
 use crate::registry::AnyVerdict;
 use crate::report::Progress;
 use crate::runner::desk::{Entry, NotDurable, Told};
 use crate::runner::page::{Page, PageParts};
-use crate::workflow::{InstanceDef, Resolved, Task};
+use crate::workflow::{InstanceDef, Task};
 
 pub(crate) use assignment::{Assignment, End, Finished, Lent, Orders, Returned};
 pub(crate) use caught::joined;
@@ -96,7 +95,7 @@ pub(crate) fn attempt(
             Err(Panicked) => work.end(Broke::for_good(stopped::panicked(work.name()))),
         };
         work.page.close_log();
-        let Work { instance, attempt, mut row, meant, page, .. } = *work;
+        let Work { its: Assignment { instance, attempt, mut row, meant, .. }, page, .. } = *work;
         if let Some(open) = &mut row.open {
             open.records = page.records();
         }
@@ -106,16 +105,8 @@ pub(crate) fn attempt(
 
 struct Work {
     lent: Arc<Lent>,
-    instance: Instance,
-    attempt: Attempt,
-    last: bool,
-    row: Row,
-    resolved: Resolved,
-    fingerprint: Fingerprint,
-    token: Token,
-    orders: Orders,
-    meant: Option<Done>,
-    waited: bool,
+    /// Its assignment, with what this try has added to it so far.
+    its: Assignment,
     page: Arc<Page>,
     stop: watch::Receiver<Stop>,
     started: Instant,
@@ -128,19 +119,8 @@ struct Work {
 }
 
 impl Work {
-    fn new(lent: Arc<Lent>, assignment: Assignment) -> Self {
-        let Assignment {
-            instance,
-            attempt,
-            last,
-            row,
-            resolved,
-            fingerprint,
-            token,
-            orders,
-            meant,
-            waited,
-        } = assignment;
+    fn new(lent: Arc<Lent>, its: Assignment) -> Self {
+        let Assignment { instance, attempt, ref row, .. } = its;
         let page = Arc::new(Page::new(PageParts {
             instance,
             attempt,
@@ -153,16 +133,7 @@ impl Work {
         Self {
             stop: lent.stop.clone(),
             lent,
-            instance,
-            attempt,
-            last,
-            row,
-            resolved,
-            fingerprint,
-            token,
-            orders,
-            meant,
-            waited,
+            its,
             page,
             started: Instant::now(),
             probed: Duration::ZERO,
@@ -172,11 +143,11 @@ impl Work {
     }
 
     fn task(&self) -> &Task {
-        self.lent.workflow.task_of(self.instance)
+        self.lent.workflow.task_of(self.its.instance)
     }
 
     fn def(&self) -> &InstanceDef {
-        self.lent.workflow.instance(self.instance)
+        self.lent.workflow.instance(self.its.instance)
     }
 
     fn name(&self) -> &InstanceName {
@@ -184,15 +155,15 @@ impl Work {
     }
 
     async fn run(&mut self) -> Result<Finished, Broke> {
-        self.tell(Progress::Probing(self.instance));
-        let open = self.row.open.as_ref().map(|open| open.seq);
+        self.tell(Progress::Probing(self.its.instance));
+        let open = self.its.row.open.as_ref().map(|open| open.seq);
         let mut seen = self.look(open, Stop::Graceful).await?;
         self.probed = self.started.elapsed();
         let mut polling: Option<Polling> = None;
         loop {
-            let waited = self.waited || polling.as_ref().is_some_and(Polling::is_over);
+            let waited = self.its.waited || polling.as_ref().is_some_and(Polling::is_over);
             let decision = match seen {
-                Err(_) if self.orders.only_look => return Err(Broke::Interrupted),
+                Err(_) if self.its.orders.only_look => return Err(Broke::Interrupted),
                 Err(failure) if self.may_poll(&failure, polling.is_some()) && !waited => {
                     seen = Err(failure);
                     Decision::Poll
@@ -203,7 +174,7 @@ impl Work {
                     match decision {
                         Decision::Succeed(done) => return self.succeed(done, verdict),
                         Decision::Apply { .. } | Decision::Stop(_) | Decision::Poll
-                            if self.orders.only_look =>
+                            if self.its.orders.only_look =>
                         {
                             return Err(Broke::Interrupted);
                         }
@@ -249,8 +220,8 @@ impl Work {
 
     fn case(&self, verdict: &AnyVerdict, waited: bool) -> Case {
         // What this session has asked for, and is in doubt, is not asked for again by force.
-        let asked = self.meant.is_some() && self.row.open.is_some();
-        let (force, redo) = (self.orders.force && !asked, self.orders.redo && !asked);
+        let asked = self.its.meant.is_some() && self.its.row.open.is_some();
+        let (force, redo) = (self.its.orders.force && !asked, self.its.orders.redo && !asked);
         self.known().case(verdict, Said { waited, force, redo })
     }
 
@@ -258,9 +229,9 @@ impl Work {
         Known {
             task: self.task(),
             def: self.def(),
-            row: &self.row,
-            fingerprint: &self.fingerprint,
-            token: &self.token,
+            row: &self.its.row,
+            fingerprint: &self.its.fingerprint,
+            token: &self.its.token,
             now: self.lent.desk.now(),
         }
     }
@@ -275,10 +246,10 @@ impl Work {
             return Err(Broke::Interrupted);
         }
         let lent = Arc::clone(&self.lent);
-        let task = lent.workflow.task_of(self.instance);
+        let task = lent.workflow.task_of(self.its.instance);
         let limit = LONGEST_LOOK.max(task.timeout);
         let cx = self.cx(intent, lent.stop.clone());
-        let probe = task.kind.probe(&cx, &self.resolved.params);
+        let probe = task.kind.probe(&cx, &self.its.resolved.params);
         tokio::select! {
             biased;
             answer = tokio::time::timeout(limit, probe) => Ok(answer.unwrap_or_else(|_| {
@@ -292,7 +263,7 @@ impl Work {
         Cx::new(CxParts {
             run: self.lent.run,
             instance: self.name().clone(),
-            attempt: self.attempt,
+            attempt: self.its.attempt,
             intent,
             site: Arc::clone(&self.lent.site),
             notebook: Arc::clone(&self.page) as Arc<dyn crate::cx::Notebook>,
@@ -312,7 +283,7 @@ impl Work {
             self.lent.vault.digest(&serde_json::Value::Null).map_err(Broke::for_good)?;
         }
         let absent = matches!(verdict, AnyVerdict::Absent(_));
-        let from_absent = absent || self.row.open.as_ref().is_some_and(|open| open.from_absent);
+        let from_absent = absent || self.its.row.open.as_ref().is_some_and(|open| open.from_absent);
         let allowed = tokio::select! {
             biased;
             () = stopping(&mut self.stop, Stop::Graceful) => false,
@@ -324,9 +295,10 @@ impl Work {
         if close {
             self.write(Body::Outcome(Outcome::DidNotTakeHold), false);
         }
-        self.supersedes = self.row.open.is_some();
+        self.supersedes = self.its.row.open.is_some();
         self.page.begin_intent();
-        let intent = Intent { attempt: self.attempt, token: self.token.clone(), from_absent };
+        let intent =
+            Intent { attempt: self.its.attempt, token: self.its.token.clone(), from_absent };
         let seq = self.write(Body::Intent(intent), true);
         tokio::select! {
             biased;
@@ -342,25 +314,25 @@ impl Work {
             return Err(Broke::Interrupted);
         }
         // A later look of this session that is satisfied owes it to this change.
-        let meant_before = self.meant;
-        self.meant = self.meant.or(Some(done));
+        let meant_before = self.its.meant;
+        self.its.meant = self.its.meant.or(Some(done));
         let applied = self.apply(seq).await;
         if let Err(Broke::Failed { closed: true, .. }) = applied {
-            self.meant = meant_before;
+            self.its.meant = meant_before;
         }
         applied?;
         self.settle(done, seq).await
     }
 
     async fn apply(&mut self, seq: Seq) -> Result<(), Broke> {
-        self.tell(Progress::Applying(self.instance, self.attempt));
+        self.tell(Progress::Applying(self.its.instance, self.its.attempt));
         self.applied = Some(Instant::now());
         let lent = Arc::clone(&self.lent);
-        let task = lent.workflow.task_of(self.instance);
+        let task = lent.workflow.task_of(self.its.instance);
         let limit = task.timeout;
         let (stop, watched) = watch::channel(*lent.stop.borrow());
         let cx = self.cx(Some(seq), watched);
-        let apply = tokio::time::timeout(limit, task.kind.apply(&cx, &self.resolved.params));
+        let apply = tokio::time::timeout(limit, task.kind.apply(&cx, &self.its.resolved.params));
         let answer = tokio::select! {
             biased;
             () = forced(&mut self.stop, &stop) => return Err(Broke::Interrupted),
@@ -379,7 +351,7 @@ impl Work {
     /// Turns what broke into the end of this try, and writes down what is final.
     fn end(&mut self, broke: Broke) -> End {
         let (failure, retryable, closed) = match broke {
-            Broke::Failed { .. } if self.orders.only_look => return End::Interrupted,
+            Broke::Failed { .. } if self.its.orders.only_look => return End::Interrupted,
             Broke::Failed { failure, retryable, closed } => (failure, retryable, closed),
             Broke::Queues { waited } => return End::Queues { waited },
             Broke::Interrupted => return End::Interrupted,
@@ -388,16 +360,16 @@ impl Work {
         let failure = self.lent.redactor.redact_failure(failure);
         // That this change came to nothing proves nothing about an older one.
         let closed = closed && !self.supersedes;
-        let in_doubt = self.row.open.is_some() && !closed;
-        let again = retryable && failure.retry == Retry::Backoff && !self.last;
+        let in_doubt = self.its.row.open.is_some() && !closed;
+        let again = retryable && failure.retry == Retry::Backoff && !self.its.last;
         if again {
-            if self.row.open.is_some() && closed {
+            if self.its.row.open.is_some() && closed {
                 self.write(Body::Outcome(Outcome::DidNotTakeHold), true);
             }
         } else {
             let outcome = Outcome::Failed {
                 failure: failure.clone(),
-                attempt: self.attempt,
+                attempt: self.its.attempt,
                 in_doubt,
                 took: millis(self.started.elapsed()),
             };
@@ -408,8 +380,8 @@ impl Work {
     }
 
     fn write(&mut self, body: Body, urgent: bool) -> Seq {
-        let entry = Entry { instance: Some(self.instance), body, secrets: Vec::new(), urgent };
-        self.lent.desk.add(entry, Some(&mut self.row))
+        let entry = Entry { instance: Some(self.its.instance), body, secrets: Vec::new(), urgent };
+        self.lent.desk.add(entry, Some(&mut self.its.row))
     }
 
     fn tell(&self, progress: Progress) {
