@@ -278,10 +278,6 @@ impl Work {
         close: bool,
         verdict: &AnyVerdict,
     ) -> Result<Finished, Broke> {
-        if self.task().has_secrets {
-            // What could not be kept afterwards is not asked for.
-            self.lent.vault.digest(&serde_json::Value::Null).map_err(Broke::for_good)?;
-        }
         let absent = matches!(verdict, AnyVerdict::Absent(_));
         let from_absent = absent || self.its.row.open.as_ref().is_some_and(|open| open.from_absent);
         let allowed = tokio::select! {
@@ -291,6 +287,11 @@ impl Work {
         };
         if !allowed || self.is_stopping() {
             return Err(Broke::Interrupted);
+        }
+        if self.task().has_secrets {
+            // What could not be kept afterwards is not asked for. The first time may make the
+            // identity, so it comes after the question.
+            self.lent.vault.digest(&serde_json::Value::Null).map_err(Broke::for_good)?;
         }
         if close {
             self.write(Body::Outcome(Outcome::DidNotTakeHold), false);
