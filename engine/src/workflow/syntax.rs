@@ -110,7 +110,9 @@ impl<'a> Fields<'a, '_> {
                 found.span,
                 "not a duration",
             )
-            .help("write a number with its unit: \"500ms\", \"2s\", \"10m\", \"1h30m\", \"7d\""),
+            .help(
+                "write a number with its unit, ten years at most: \"500ms\", \"10m\", \"1h30m\", \"7d\"",
+            ),
         );
         None
     }
