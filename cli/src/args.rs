@@ -10,7 +10,7 @@ use crate::exit::Exit;
 
 /// Runs workflows of idempotent tasks: killed anywhere, resumed, never twice.
 #[derive(Debug, Parser)]
-#[command(name = "flow", version, disable_help_subcommand = true)]
+#[command(name = "flow", version)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) global: Global,

@@ -1,5 +1,6 @@
 //! Every environment variable that flow itself reads.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The default site.
@@ -10,6 +11,15 @@ pub(crate) const IDENTITY: &str = "FLOW_AGE_IDENTITY";
 pub(crate) const CRASH_AT: &str = "FLOW_CRASH_AT";
 /// Prefix of inputs: `FLOW_INPUT_X`.
 pub(crate) const INPUT: &str = "FLOW_INPUT_";
+
+/// The variables that give inputs.
+pub(crate) fn inputs() -> BTreeMap<String, String> {
+    let variables = std::env::vars_os().filter_map(|(name, value)| {
+        // One that is no text belongs to somebody else, or is missed as an input by its name.
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    });
+    variables.filter(|(name, _)| name.starts_with(INPUT)).collect()
+}
 
 /// The value of a variable; an empty one counts as not set.
 pub(crate) fn text(name: &str) -> Option<String> {

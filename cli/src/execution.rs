@@ -4,23 +4,26 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 
-use flow_engine::event::{RunStarted, SelectionArgs};
+use flow_engine::event::{RunEnded, RunStarted, SelectionArgs};
 use flow_engine::journal::Vault;
+use flow_engine::ledger::Ledger;
 use flow_engine::report::Reporter;
 use flow_engine::runner::{Confirm, Options, Run, RunError, Selected, Summary, Unmet};
 use flow_engine::workflow::{Selection, Workflow, select};
 use flow_engine::{Instance, RunId, Seq, Stop};
-use flow_state::{Begin, EventStore, Site, SiteDir, SiteVault, StateError, VaultPlace};
+use flow_state::{Begin, EventStore, OpenIntent, Site, SiteDir, SiteVault, StateError, VaultPlace};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::abort::Abort;
 use crate::args::Execution;
 use crate::assets::Asset;
+use crate::confirm::confirm;
 use crate::env;
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::lab::{self, Beside};
 use crate::logs::Logged;
+use crate::render::since::Since;
 use crate::render::{self, selection::SelectionView};
 use crate::signals::{Request, Signals};
 use crate::site::{self, SiteAt};
@@ -38,8 +41,19 @@ pub(crate) struct Execute<'a> {
     pub(crate) set: Set,
     pub(crate) selection: SelectionArgs,
     pub(crate) how: &'a Execution,
-    /// The run that goes on, and how many sessions it has had.
-    pub(crate) resumed: Option<(RunId, u32)>,
+    /// The run that goes on.
+    pub(crate) resumed: Option<Resumed>,
+}
+
+/// A run that goes on.
+pub(crate) struct Resumed {
+    pub(crate) run: RunId,
+    /// How many sessions it has had.
+    pub(crate) sessions: u32,
+    /// How it ended, in words.
+    pub(crate) words: String,
+    /// The workflow's text as it was read last.
+    pub(crate) text: Option<String>,
 }
 
 /// A run that came to its end.
@@ -77,14 +91,11 @@ pub(crate) fn vault(dir: &SiteDir, site: &SiteAt) -> Arc<SiteVault> {
     Arc::new(SiteVault::new(VaultPlace { create_identity: worthless, ..place }))
 }
 
-/// The command line of this process, as history keeps it.
+/// The command line of this process, as history keeps it. It holds no secret: a secret input
+/// takes nothing but a reference.
 pub(crate) fn command_line() -> String {
-    let mut arguments = std::env::args();
-    let program = arguments.next().unwrap_or_default();
-    let program = std::path::Path::new(&program)
-        .file_name()
-        .map_or("flow".into(), |name| name.to_string_lossy().into_owned());
-    std::iter::once(program).chain(arguments).collect::<Vec<_>>().join(" ")
+    let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    std::iter::once("flow".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
 impl Execute<'_> {
@@ -102,16 +113,18 @@ impl Execute<'_> {
         let opened = Site::open(&dir, &command_line()).map_err(state)?;
         let beside = lab::start(self.site, &self.how.lab)?;
         let ledger = opened.ledger(&workflow.name).map_err(state)?;
+        let apart = apart(&workflow, &ledger, opened.open_intents().map_err(state)?);
         let vault = vault(&dir, self.site);
         let begin = Begin {
             workflow: workflow.name.clone(),
             text: workflow.text.clone(),
             names: workflow.names(),
-            resumed: self.resumed.map(|(run, _)| run),
+            resumed: self.resumed.as_ref().map(|resumed| resumed.run),
         };
         let store = opened.begin(begin, Arc::clone(&vault)).map_err(state)?;
         let store = Arc::new(store);
         self.introduce(&workflow, &beside, store.run(), &selection);
+        self.terminal.say_all(&apart);
         let run = Run {
             ledger,
             selected: selection.selected.clone(),
@@ -125,11 +138,12 @@ impl Execute<'_> {
         let number = store.run();
         let mut reporter =
             Logged::new(dir, number, workflow.names(), self.reporter(&workflow, &selection));
-        let summary = supervise(run, &mut reporter, &mut signals, &self.selection).await;
+        let summary =
+            supervise(run, &mut reporter, &mut signals, &self.selection, self.terminal).await;
         reporter.close();
         let summary = summary?;
-        store.settle().await.map_err(|error| Abort::new(Exit::State, error))?;
-        let sessions = self.resumed.map_or(0, |(_, sessions)| sessions) + 1;
+        settle(store, summary.ended).await?;
+        let sessions = self.resumed.as_ref().map_or(0, |resumed| resumed.sessions) + 1;
         Ok(Executed { workflow, run: number, sessions, summary, interrupted: signals.exit() })
     }
 
@@ -139,7 +153,7 @@ impl Execute<'_> {
             file: self.asset.word(),
             command: command_line(),
             selection: self.selection.clone(),
-            inputs: self.set.recorded(),
+            inputs: self.set.recorded(&workflow.roots.inputs),
             text: base16ct::lower::encode_string(&Sha256::digest(&workflow.text)),
             resumed: self.resumed.is_some(),
         };
@@ -163,13 +177,15 @@ impl Execute<'_> {
         if !asks || self.how.yes || self.resumed.is_some() {
             return None;
         }
-        let (terminal, name) = (self.terminal, site.name.clone());
-        Some(Arc::new(move || Box::pin(std::future::ready(ask(terminal, &name)))))
+        Some(confirm(self.terminal, site.name.clone()))
     }
 
     fn introduce(&self, workflow: &Workflow, beside: &Beside, run: RunId, selection: &Selection) {
         if let Some(banner) = beside.banner(self.site, &self.how.lab) {
             self.terminal.say(banner);
+        }
+        if let Some(resumed) = &self.resumed {
+            self.tell_resumed(resumed, workflow);
         }
         let (tasks, instances) = (workflow.tasks.len(), selection.selected.run.len());
         let (name, site) = (&workflow.name, &self.site.site.name);
@@ -178,6 +194,18 @@ impl Execute<'_> {
         if selection.is_partial() {
             self.tell_selection(&selection_view(workflow, &self.selection, selection));
         }
+    }
+
+    fn tell_resumed(&self, resumed: &Resumed, workflow: &Workflow) {
+        let since = match &resumed.text {
+            Some(text) if *text == workflow.text => "; its file is unchanged since",
+            Some(_) => "; its file has changed since",
+            None => "",
+        };
+        self.terminal.say(format!("{}{since}", resumed.words));
+        let before = resumed.text.as_deref().unwrap_or(&workflow.text);
+        let since = Since::between(before, &workflow.text).unwrap_or_default();
+        self.terminal.say_all(&since.lines());
     }
 
     fn tell_selection(&self, view: &SelectionView) {
@@ -213,12 +241,45 @@ impl Shown for Live {
     }
 }
 
+/// What the ledger holds beside the workflow, in lines: it is told, and left alone.
+fn apart(workflow: &Workflow, ledger: &Ledger, intents: Vec<OpenIntent>) -> Vec<String> {
+    let known: BTreeSet<_> = workflow.instances.iter().map(|def| &def.name).collect();
+    let orphans =
+        ledger.rows().filter(|(name, row)| row.success.is_some() && !known.contains(name));
+    let orphans: Vec<&str> = orphans.map(|(name, _)| name.as_str()).collect();
+    let mut lines = Vec::new();
+    if !orphans.is_empty() {
+        lines.push(format!("left alone {}: no longer in the file", orphans.join(", ")));
+    }
+    for OpenIntent { workflow: of, name, open: _ } in intents {
+        if of != workflow.name {
+            lines.push(format!("in doubt   {name} of {of}: asked for, the end is not known"));
+        } else if !known.contains(&name) {
+            lines.push(format!("in doubt   {name}, no longer in the file: the end is not known"));
+        }
+    }
+    lines
+}
+
+/// Leaves the state folded, and after a good run tidy.
+async fn settle(store: Arc<EventStore>, ended: RunEnded) -> Result<(), Abort> {
+    let broken = |error| Abort::new(Exit::State, error);
+    store.settle().await.map_err(broken)?;
+    if ended == RunEnded::Complete
+        && let Some(store) = Arc::into_inner(store)
+    {
+        store.close().map_err(broken)?.tidy().map_err(state)?;
+    }
+    Ok(())
+}
+
 /// Runs, and hands signals on as requests to stop.
 async fn supervise(
     run: Run,
     reporter: &mut Logged,
     signals: &mut Signals,
     typed: &SelectionArgs,
+    terminal: Terminal,
 ) -> Result<Summary, Abort> {
     let (stop, stopped) = watch::channel(Stop::No);
     let mut running = pin!(run.execute(reporter, stopped));
@@ -229,8 +290,8 @@ async fn supervise(
                 Request::Stop(how) => drop(stop.send(how)),
                 Request::AtOnce => {
                     let help = "`flow resume` looks at what was in flight";
-                    let message = "left at once";
-                    return Err(Abort::words(signals.exit(), "flow::interrupted", message, help));
+                    let left = Abort::words(signals.exit(), "flow::interrupted", "left at once", help);
+                    exit::leave(left.show_on(terminal));
                 }
             },
         }
@@ -280,18 +341,6 @@ fn refused(unmet: &[Unmet], typed: &SelectionArgs) -> Abort {
     let until = selectors.replace(' ', " --until ");
     let help = format!("flow run --until {until}     it and what it needs");
     Abort::words(Exit::NeedsHuman, "select::unsatisfied", message, help)
-}
-
-/// Asks whether this run may write; without a terminal nobody can say so.
-fn ask(terminal: Terminal, site: &str) -> bool {
-    if !terminal.can_ask() {
-        terminal.say(format!("{site} is a real site: `--yes` lets a run write to it"));
-        return false;
-    }
-    terminal.say(format!("From here on this run writes to {site}. It destroys nothing."));
-    terminal.say("Go on? [y/N]");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("y")
 }
 
 /// Ends this process as `kill -9` does, once the event is durable. For tests of recovery.

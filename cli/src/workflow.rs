@@ -24,8 +24,8 @@ pub(crate) fn load(asset: &Asset, site: &SiteAt, set: Set) -> Result<Workflow, A
         site: site.site.value.clone(),
         run: Value::Null,
         workflows: Value::Null,
-        set: set.set,
-        environment: std::env::vars().filter(|(name, _)| name.starts_with(env::INPUT)).collect(),
+        set: set.typed,
+        environment: set.environment,
         file: set.file,
     };
     let files = Files { entry: asset };
@@ -42,26 +42,28 @@ fn invalid(diagnostics: &Diagnostics) -> Abort {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Set {
     /// By `--set`.
-    pub(crate) set: BTreeMap<String, String>,
+    typed: BTreeMap<String, String>,
+    /// By variables, with their names.
+    environment: BTreeMap<String, String>,
     file: BTreeMap<String, Value>,
 }
 
 impl Set {
-    /// Reads `--set` and `--inputs`.
+    /// Reads `--set`, the environment and `--inputs`.
     ///
     /// # Errors
     ///
     /// One of them is not `NAME=VALUE`, or the file cannot be read.
     pub(crate) fn from_args(inputs: &Inputs) -> Result<Self, Abort> {
         let Inputs { set, inputs } = inputs;
-        let mut read = Self::default();
+        let mut read = Self { environment: env::inputs(), ..Self::default() };
         for pair in set {
             let (name, value) = pair.split_once('=').ok_or_else(|| {
                 let message = format!("`--set {pair}` is not NAME=VALUE");
                 let help = "write it as `--set writes=3`";
                 Abort::words(Exit::Usage, "flow::set", message, help)
             })?;
-            read.set.insert(name.to_owned(), value.to_owned());
+            read.typed.insert(name.to_owned(), value.to_owned());
         }
         if let Some(path) = inputs {
             read.file = from_file(path)?;
@@ -69,18 +71,24 @@ impl Set {
         Ok(read)
     }
 
-    /// The inputs as the history keeps them.
-    pub(crate) fn recorded(&self) -> BTreeMap<String, Value> {
-        let set = self.set.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
-        self.file.clone().into_iter().chain(set).collect()
+    /// The inputs as the history keeps them; of variables those that the workflow declares.
+    pub(crate) fn recorded(&self, declared: &Value) -> BTreeMap<String, Value> {
+        let given = |(name, value): (String, &String)| (name, Value::from(value.as_str()));
+        let variables = self.environment.iter().map(|(variable, value)| {
+            let name = variable.trim_start_matches(env::INPUT).to_lowercase().replace('_', "-");
+            (name, value)
+        });
+        let variables = variables.filter(|(name, _)| declared.get(name).is_some());
+        let typed = self.typed.iter().map(|(name, value)| (name.clone(), value));
+        self.file.clone().into_iter().chain(variables.map(given)).chain(typed.map(given)).collect()
     }
 
-    /// The inputs of an earlier session.
+    /// The inputs of an earlier session, whatever the environment says now.
     pub(crate) fn from_recorded(recorded: &BTreeMap<String, Value>) -> Self {
         let mut set = Self::default();
         for (name, value) in recorded {
             match value {
-                Value::String(text) => drop(set.set.insert(name.clone(), text.clone())),
+                Value::String(text) => drop(set.typed.insert(name.clone(), text.clone())),
                 other @ (Value::Null
                 | Value::Bool(_)
                 | Value::Number(_)

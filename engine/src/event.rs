@@ -60,7 +60,7 @@ pub struct RunStarted {
     pub workflow: String,
     /// Its file, by name or by absolute path, as `flow resume` looks it up again.
     pub file: String,
-    /// The command line, secrets redacted.
+    /// The command line; it holds no secret, because a secret input takes only a reference.
     pub command: String,
     /// How the instances were selected.
     pub selection: SelectionArgs,

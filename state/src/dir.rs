@@ -118,7 +118,20 @@ impl SiteDir {
     /// The highest run that has left logs, which a new run must not write over.
     pub(crate) fn last_logged_run(&self) -> Option<RunId> {
         let entries = fs::read_dir(self.runs()).ok()?;
-        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).max().map(RunId)
+        let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        // A number that leaves none after it is no run's.
+        numbers.filter(|run| *run < u32::MAX).max().map(RunId)
+    }
+
+    /// Removes the logs of all runs before one. A log that stays harms nobody.
+    pub(crate) fn forget_logs(&self, first: RunId) {
+        let Ok(entries) = fs::read_dir(self.runs()) else { return };
+        for entry in entries.flatten() {
+            let run: Option<u32> = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if run.is_some_and(|run| run < first.0) {
+                fs::remove_dir_all(entry.path()).ok();
+            }
+        }
     }
 }
 

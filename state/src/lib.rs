@@ -30,7 +30,6 @@ pub use error::{NewestBackup, StateError};
 pub use ledger::OpenIntent;
 pub use lock::{Owner, SiteLock};
 pub use read::{NamedEvent, Reader, RunSummary};
-pub use retention::first_kept;
 pub use site::{Begin, LedgerEdit, Site};
 pub use store::EventStore;
 pub use vault::{Identity, SiteVault, VaultError, VaultPlace, WorkflowVault};

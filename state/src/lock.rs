@@ -39,7 +39,7 @@ pub struct Owner {
     pub started: Option<u64>,
     /// Which boot of the machine that was, where the system tells.
     pub boot: Option<String>,
-    /// The command line, secrets redacted.
+    /// The command line; whoever writes it keeps secrets out of it.
     pub command: String,
     /// Since when the lock is held, as RFC 3339.
     pub since: String,
@@ -54,7 +54,7 @@ impl Owner {
         let now = OffsetDateTime::now_utc().replace_nanosecond(0).ok();
         Self {
             user: if user.is_empty() {
-                rustix::process::getuid().as_raw().to_string()
+                format!("uid {}", rustix::process::getuid().as_raw())
             } else {
                 user
             },

@@ -37,6 +37,10 @@ pub(crate) const WORKFLOWS: &str = "SELECT DISTINCT workflow FROM name UNION
 pub(crate) const ADD_TEXT: &str = "INSERT OR IGNORE INTO text (hash, body) VALUES (?1, ?2)";
 pub(crate) const TEXT: &str = "SELECT body FROM text WHERE hash = ?1";
 
+pub(crate) const RUN_IDS: &str = "SELECT id FROM run";
+/// A session begins with a RUN event.
+pub(crate) const SESSIONS: &str = "SELECT count(*) FROM event WHERE run = ?1 AND kind = 1
+    AND seq >= (SELECT first FROM run WHERE id = ?1)";
 pub(crate) const LAST_RUN: &str = "SELECT coalesce(max(id), 0) FROM run";
 pub(crate) const RUN_STARTS: &str = "INSERT INTO run (id, workflow, first, start, started)
     VALUES (?1, ?2, ?3, ?3, ?4)

@@ -92,6 +92,19 @@ impl Reader {
         self.explained(named(&self.conn, queries::EVENTS_OF_RUN, (run.0, to_sql(after))))
     }
 
+    /// How many sessions a run has had.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`].
+    pub fn sessions(&self, run: RunId) -> Result<u32, StateError> {
+        let sessions = self
+            .conn
+            .prepare_cached(queries::SESSIONS)
+            .and_then(|mut count| count.query_row([run.0], |row| row.get(0)));
+        self.explained(sessions.map_err(QueryError::from))
+    }
+
     /// All that is still known to have happened to an instance, in order.
     ///
     /// # Errors
@@ -176,6 +189,13 @@ impl Reader {
 pub(crate) fn workflows(conn: &Connection) -> Result<Vec<String>, QueryError> {
     let mut statement = conn.prepare_cached(queries::WORKFLOWS)?;
     let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The numbers of all runs that are not forgotten.
+pub(crate) fn run_ids(conn: &Connection) -> Result<Vec<RunId>, QueryError> {
+    let mut statement = conn.prepare_cached(queries::RUN_IDS)?;
+    let rows = statement.query_map([], |row| row.get(0).map(RunId))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

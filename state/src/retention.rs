@@ -5,6 +5,9 @@ use flow_engine::RunId;
 /// How many backups of a database are kept.
 pub(crate) const DATABASES: usize = 5;
 
+/// Of how many runs the history and the logs are kept.
+pub(crate) const RUNS: usize = 100;
+
 /// How many earlier vaults are kept.
 pub(crate) const VAULTS: usize = 10;
 
@@ -16,8 +19,7 @@ pub(crate) fn surplus(mut names: Vec<String>, keep: usize) -> Vec<String> {
 }
 
 /// The first run whose history is kept, if the newest `keep` of `runs` are.
-#[must_use]
-pub fn first_kept(runs: &[RunId], keep: usize) -> Option<RunId> {
+pub(crate) fn first_kept(runs: &[RunId], keep: usize) -> Option<RunId> {
     let mut runs = runs.to_vec();
     runs.sort_unstable();
     runs.get(runs.len().saturating_sub(keep)).copied()

@@ -16,6 +16,7 @@ use crate::ledger::{self, OpenIntent, to_sql};
 use crate::lock::SiteLock;
 use crate::migrations::Schema;
 use crate::read;
+use crate::retention;
 use crate::store::EventStore;
 use crate::vault::SiteVault;
 use crate::{backup, codec, queries};
@@ -155,6 +156,23 @@ impl Site {
     pub fn prune(&mut self, first: RunId) -> Result<usize, StateError> {
         let pruned = write_prune(&mut self.conn, first);
         self.explained(pruned)
+    }
+
+    /// Leaves the site tidy after a good run: a backup each day, and of the runs the newest.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`]; what was written before stays.
+    pub fn tidy(&mut self) -> Result<(), StateError> {
+        self.backup_daily()?;
+        let runs = self.explained(read::run_ids(&self.conn))?;
+        if let Some(first) = retention::first_kept(&runs, retention::RUNS)
+            && runs.iter().any(|run| *run < first)
+        {
+            self.prune(first)?;
+            self.dir.forget_logs(first);
+        }
+        Ok(())
     }
 
     fn explained<T>(&self, result: Result<T, QueryError>) -> Result<T, StateError> {

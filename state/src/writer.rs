@@ -78,9 +78,11 @@ impl Writer {
         let Batch { events, secrets, all_wait: _ } = batch;
         self.check()?;
         if !secrets.is_empty() {
-            self.vault
-                .put(&self.workflow, secrets)
-                .map_err(|error| StoreError::Vault { source: error.into() })?;
+            self.vault.put(&self.workflow, secrets).map_err(|error| match error {
+                // The same batch is tried again, as for the database.
+                error if error.is_disk_full() => StoreError::Full,
+                error => StoreError::Vault { source: error.into() },
+            })?;
         }
         if events.is_empty() {
             return Ok(());
@@ -183,7 +185,7 @@ fn note_run(conn: &Connection, workflow: &str, event: &Event) -> Result<(), Quer
 fn new_run(site: &Site) -> Result<RunId, QueryError> {
     let last: u32 = site.conn.prepare_cached(queries::LAST_RUN)?.query_row([], |row| row.get(0))?;
     let logged = site.dir.last_logged_run().map_or(0, |run| run.0);
-    Ok(RunId(last.max(logged) + 1))
+    Ok(RunId(last.max(logged).saturating_add(1)))
 }
 
 /// What an instance is called in the database.

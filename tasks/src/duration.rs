@@ -40,7 +40,7 @@ impl JsonSchema for Span {
 }
 
 /// The duration that a text says; `None` if it says none.
-fn parse(text: &str) -> Option<Duration> {
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let unit = text.find(|c: char| c.is_ascii_alphabetic())?;
     let number: f64 = text[..unit].parse().ok()?;
     let seconds = match &text[unit..] {

@@ -86,7 +86,8 @@ fn help(room: &Room, command: &[&str], page: &mut String) {
     let lines = said.lines().skip_while(|line| *line != "Commands:").skip(1);
     let commands = lines.take_while(|line| line.starts_with("  "));
     for line in commands.filter(|line| !line.starts_with("   ")) {
-        let Some(name) = line.split_whitespace().next() else { continue };
+        let name = line.split_whitespace().next().filter(|name| *name != "help");
+        let Some(name) = name else { continue };
         help(room, &[command, &[name]].concat(), page);
     }
 }

@@ -36,15 +36,16 @@ const SLOTS: u32 = 16;
 pub(crate) async fn plan(terminal: Terminal, global: &Global, args: &Plan) -> Result<Exit, Abort> {
     let asset = assets::workflow(&args.workflow.workflow)?;
     let site = site::resolve(global.site.as_deref(), Some(&asset))?;
+    // What is wrong with the files is told before a lab is made.
+    let set = Set::from_args(&args.workflow.inputs)?;
+    let workflow = Arc::new(workflow::load(&asset, &site, set)?);
+    let selection = select(&workflow, &SelectionArgs::from(&args.selection))
+        .map_err(|error| Abort::new(Exit::Usage, error))?;
+    let dir = SiteDir::new(&site::root(), &site.site.name);
+    let (ledger, last) = known(&dir, &workflow)?;
     let beside = lab::start(&site, &args.lab)?;
     // A lab of our own has only just been switched on: what still boots would be unknown.
     beside.until_up().await;
-    let set = Set::from_args(&args.workflow.inputs)?;
-    let workflow = Arc::new(workflow::load(&asset, &site, set)?);
-    let dir = SiteDir::new(&site::root(), &site.site.name);
-    let (ledger, last) = known(&dir, &workflow)?;
-    let selection = select(&workflow, &SelectionArgs::from(&args.selection))
-        .map_err(|error| Abort::new(Exit::Usage, error))?;
     let survey = Survey {
         workflow: Arc::clone(&workflow),
         ledger,

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use flow_engine::event::{Body, RunEnded, SelectionArgs};
+use flow_engine::Instance;
+use flow_engine::event::{RunEnded, SelectionArgs};
 use flow_engine::runner::Ending;
-use flow_engine::{Instance, RunId, Seq};
-use flow_state::{Reader, RunSummary};
+use flow_state::RunSummary;
 
 use super::past::Past;
 use crate::abort::Abort;
 use crate::args::{Global, Resume, Run};
 use crate::assets;
-use crate::execution::{self, Execute, Executed};
+use crate::execution::{self, Execute, Executed, Resumed};
 use crate::exit::Exit;
 use crate::render::report::{self, FailedInstance, RunEnd};
 use crate::render::time::ago;
@@ -57,9 +57,10 @@ pub(crate) async fn resume(
         terminal.say(format!("run {run} of {} is complete: nothing to go on with", last.workflow));
         return Ok(Exit::Ok);
     }
-    let sessions = sessions(past.reader()?, last.run)?;
+    let sessions = past.reader()?.sessions(last.run).map_err(execution::state)?;
+    let text = past.reader()?.text(&last.started.text).map_err(execution::state)?;
     let site = past.site;
-    terminal.say(introduction(&last, &site));
+    let words = introduction(&last, &site);
     let asset = assets::workflow(&last.started.file)?;
     let execute = Execute {
         terminal,
@@ -68,17 +69,10 @@ pub(crate) async fn resume(
         set: Set::from_recorded(&last.started.inputs),
         selection: last.started.selection.clone(),
         how: &args.execution,
-        resumed: Some((last.run, sessions)),
+        resumed: Some(Resumed { run: last.run, sessions, words, text }),
     };
     let executed = execute.execute().await?;
     Ok(end(terminal, &site, &executed))
-}
-
-/// How many sessions a run has had.
-fn sessions(reader: &Reader, run: RunId) -> Result<u32, Abort> {
-    let events = reader.events(run, Seq(0)).map_err(execution::state)?;
-    let sessions = events.iter().filter(|event| matches!(event.event.body, Body::Run(_)));
-    Ok(u32::try_from(sessions.count()).unwrap_or(u32::MAX))
 }
 
 fn introduction(last: &RunSummary, site: &SiteAt) -> String {
@@ -110,9 +104,15 @@ fn end(terminal: Terminal, site: &SiteAt, executed: &Executed) -> Exit {
     match executed.summary.ended {
         RunEnded::Complete => Exit::Ok,
         RunEnded::Interrupted => executed.interrupted,
+        RunEnded::Failed if has_a_bug(executed) => Exit::Bug,
         RunEnded::Failed if executed.summary.needs_a_human() => Exit::NeedsHuman,
         RunEnded::Failed => Exit::Failed,
     }
+}
+
+/// Whether a kind panicked.
+fn has_a_bug(executed: &Executed) -> bool {
+    executed.summary.failures().any(|(_, failure)| failure.code == "engine::panic")
 }
 
 /// What to look at after a good run on a lab.

@@ -13,6 +13,7 @@ pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod selection;
+pub(crate) mod since;
 pub(crate) mod status;
 pub(crate) mod story;
 pub(crate) mod text;

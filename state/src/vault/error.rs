@@ -63,6 +63,13 @@ pub enum VaultError {
     },
 }
 
+impl VaultError {
+    /// Whether trying again later can help.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Disk { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+    }
+}
+
 impl KindError for VaultError {
     fn retry(&self) -> Retry {
         match self {

@@ -17,7 +17,8 @@ use crate::retention;
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, VaultError> {
     match fs::read(path) {
         Ok(sealed) => Ok(Some(sealed)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // A link to nowhere is a vault that is missing, not one that was never made.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(None),
         Err(source) => Err(VaultError::Disk { path: path.to_owned(), source }),
     }
 }
@@ -68,7 +69,8 @@ fn keep(path: &Path, backups: &Path) -> io::Result<()> {
         }
     }
     for name in retention::surplus(names(backups, "vault-", ".age"), retention::VAULTS) {
-        fs::remove_file(backups.join(name))?;
+        // A backup too many harms nobody.
+        fs::remove_file(backups.join(name)).ok();
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::derive;
 use super::error::{Problem, SiteErrors};
-use super::rules;
+use super::{forms, rules};
 
 /// The tables that a site file may hold.
 const TABLES: [&str; 22] = [
@@ -98,6 +98,7 @@ pub fn load(shown: &str, text: &str, base: &Path) -> Result<Site, SiteErrors> {
     let value = table(parsed.get_ref(), "", &mut spans);
     let mut written = Written { value, source, spans };
     let mut problems = unknown_tables(&written);
+    problems.extend(forms::check(&written));
     problems.extend(rules::check(&written));
     if !problems.is_empty() {
         return Err(SiteErrors(problems));

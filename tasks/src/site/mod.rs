@@ -7,6 +7,7 @@ mod check_site;
 mod derive;
 mod error;
 mod file;
+mod forms;
 mod rules;
 
 use flow_engine::Registry;

@@ -272,16 +272,16 @@ fn literal_secrets(site: &Written, path: &str, value: &Value, problems: &mut Vec
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
 
     use miette::Diagnostic;
 
     use crate::site::load;
 
-    const SITE: &str = include_str!("../../../workflows/sites/lab.toml");
+    pub(in crate::site) const SITE: &str = include_str!("../../../workflows/sites/lab.toml");
 
-    fn codes(text: &str) -> Vec<String> {
+    pub(in crate::site) fn codes(text: &str) -> Vec<String> {
         let errors = load("lab.toml", text, Path::new("/base")).map(|_| ()).unwrap_err();
         errors.0.iter().map(|problem| problem.code().unwrap().to_string()).collect()
     }
