@@ -4,6 +4,7 @@
 //! leads to an apply.
 
 pub(crate) mod glance;
+mod kept;
 pub(crate) mod known;
 mod settle;
 pub(crate) mod stopped;

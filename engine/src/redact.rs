@@ -52,7 +52,9 @@ impl Redactor {
     /// One that knows these secrets.
     pub(crate) fn knowing(secrets: &Secrets) -> Self {
         let redactor = Self::default();
-        secrets.values().for_each(|secret| redactor.learn(secret.reveal()));
+        for secret in secrets.values() {
+            redactor.learn(secret.reveal());
+        }
         redactor
     }
 
@@ -70,7 +72,9 @@ impl Redactor {
             let said = said.intersection(&parts).map(|text| (*text).to_owned());
             self.known().open.extend(said);
         }
-        secrets.values().for_each(|secret| self.learn(secret.reveal()));
+        for secret in secrets.values() {
+            self.learn(secret.reveal());
+        }
     }
 
     /// Learns every string in a secret value.

@@ -9,6 +9,7 @@ use super::source::{Content, Entry, Table};
 use super::statics::Statics;
 use super::syntax::{Fields, wrong_type};
 use super::units;
+use crate::depth::{DEEPEST, is_too_deep};
 use crate::expr::value::sort;
 use crate::secret::{Secret, Secrets};
 
@@ -310,6 +311,10 @@ impl Declared<'_> {
                 format!("is {}, but must be {sort_words}", sort(&value)),
                 format!("expected {sort_words}"),
             );
+        }
+        if is_too_deep(&value) {
+            let words = format!("is nested more than {DEEPEST} levels deep");
+            return refuse(words, "give it as text, or in a file that the task reads".to_owned());
         }
         if let Some(one_of) = &self.one_of
             && !one_of.contains(&value)

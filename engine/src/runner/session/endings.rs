@@ -106,9 +106,7 @@ impl Session<'_> {
 
     /// Lets others read what an instance has produced, and nobody its secrets.
     pub(in crate::runner) fn publish(&mut self, instance: Instance, given: Given) {
-        for secret in given.secrets.values() {
-            self.lent.redactor.learn(secret.reveal());
-        }
+        self.lent.redactor.learn_produced(&given.outputs, &given.secrets);
         self.board.put(instance, given);
     }
 

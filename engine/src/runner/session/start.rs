@@ -86,7 +86,7 @@ impl Session<'_> {
                 self.lent.redactor.learn(value);
             }
         }
-        let fingerprint = fingerprint(&task.definition, &resolved, &*self.lent.vault);
+        let fingerprint = fingerprint(&task.definition, &resolved, &self.lent);
         let token = self.token(instance);
         let row = std::mem::take(&mut self.rows[instance.index()]);
         // A further session of the same run goes on counting.

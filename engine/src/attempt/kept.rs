@@ -1,0 +1,58 @@
+//! What of a success may be kept: in the clear, and so that it can be read again.
+
+use serde_json::Value;
+
+use crate::depth::{is_too_deep, too_deep};
+use crate::failure::Failure;
+use crate::kind::{Mark, Retry};
+use crate::secret::Secrets;
+
+use super::Work;
+
+impl Work {
+    /// Refuses outputs and a handle that hold a secret, since they are stored in the clear and
+    /// handed on, and whatever is nested too deep.
+    pub(super) fn may_be_kept(
+        &self,
+        outputs: &Value,
+        secrets: &Secrets,
+        mark: Option<&Mark<Value>>,
+    ) -> Result<(), Failure> {
+        let (name, redactor) = (self.name(), &self.lent.redactor);
+        for (field, value) in outputs.as_object().into_iter().flatten() {
+            if redactor.finds(field) || redactor.finds_in(value) {
+                let subject = format!("the output `{}` of `{name}`", redactor.redact(field));
+                let help = "declare it as a secret, or keep it out of the outputs";
+                return Err(self.holds_secret(&subject, help));
+            }
+        }
+        if is_too_deep(outputs) {
+            return Err(too_deep(&format!("what `{name}` puts out")));
+        }
+        if let Some(Mark::Ours(handle) | Mark::Missing(handle)) = mark {
+            let subject = format!("what removes `{name}` later");
+            if redactor.finds_in(handle) {
+                let help = "hand the secret over in the environment instead of an argument";
+                return Err(self.holds_secret(&subject, help));
+            }
+            if is_too_deep(handle) {
+                return Err(too_deep(&subject));
+            }
+        }
+        match secrets.iter().find(|(_, secret)| is_too_deep(secret.reveal())) {
+            Some((secret, _)) => Err(too_deep(&format!("the secret `{secret}` of `{name}`"))),
+            None => Ok(()),
+        }
+    }
+
+    fn holds_secret(&self, subject: &str, help: &str) -> Failure {
+        let message = format!("{subject} holds a secret, and would be stored in the clear");
+        let failure = Failure::new("engine::secret-in-output", message, Retry::Never);
+        let failure = failure.with_help(help);
+        if self.applied.is_none() {
+            return failure;
+        }
+        let words = "its change was made all the same; the next run looks at it first";
+        failure.with_causes(vec![words.to_owned()])
+    }
+}
