@@ -111,10 +111,22 @@ pub(crate) fn resolve(
     let mut values = Map::new();
     let mut secrets = Secrets::new();
     for entry in entries {
-        let (value, is_secret) = input(entry, given, statics, findings);
-        if is_secret && let Some(secret) = follow(entry, &value, statics, findings) {
-            secrets.insert(entry.key.clone(), secret);
-        }
+        let set = input(entry, given, statics, findings);
+        let value = match set {
+            Set::Open(value) => value,
+            Set::Secret(reference) => {
+                if let Some(secret) = follow(entry, &reference, statics, findings) {
+                    secrets.insert(entry.key.clone(), secret);
+                }
+                reference
+            }
+            Set::Unknown(declared) => {
+                if declared.secret {
+                    secrets.insert(entry.key.clone(), unknown_secret());
+                }
+                declared.sort.stand_in()
+            }
+        };
         values.insert(entry.key.clone(), value);
     }
     let known = || entries.iter().map(|entry| entry.key.as_str());
@@ -137,7 +149,22 @@ pub(crate) fn resolve(
     (Value::Object(values), secrets)
 }
 
-/// The secret behind a reference.
+/// What an input is set to.
+enum Set<'a> {
+    /// Its value.
+    Open(Value),
+    /// Where its value is.
+    Secret(Value),
+    /// Nothing, or what it does not take: it has a finding.
+    Unknown(Declared<'a>),
+}
+
+/// Stands in for a secret that has an error, so that its readers have none.
+fn unknown_secret() -> Secret<Value> {
+    Secret::new(Type::String.stand_in())
+}
+
+/// The secret behind a reference; `None` if references are not followed here.
 fn follow(
     entry: &Entry,
     reference: &Value,
@@ -162,7 +189,7 @@ fn follow(
         )
         .help(format!("`--set {name}=env:NAME` or `--set {name}=file:PATH`")),
     );
-    None
+    Some(unknown_secret())
 }
 
 const KEYS: &[&str] = &["type", "default", "description", "secret", "one-of", "pattern"];
@@ -177,17 +204,17 @@ struct Declared<'a> {
     pattern: Option<regex::Regex>,
 }
 
-fn input(
-    entry: &Entry,
+fn input<'a>(
+    entry: &'a Entry,
     given: &Given,
     statics: &Statics<'_>,
     findings: &mut Findings,
-) -> (Value, bool) {
+) -> Set<'a> {
     let Content::Table(table) = &entry.value.content else {
         let found = entry.value.to_json();
         let finding = wrong_type(&entry.key, "a table", &found, entry.value.span);
         findings.push(finding.help(format!("declare it as [inputs.{}]", entry.key)));
-        return (Value::Null, false);
+        return Set::Open(Value::Null);
     };
     let declared = declare(entry, table, statics, findings);
     let variable = format!("FLOW_INPUT_{}", entry.key.to_uppercase().replace('-', "_"));
@@ -214,11 +241,12 @@ fn input(
             )
             .help(format!("give it by `--set {}=…` or {variable}", entry.key)),
         );
-        return (declared.sort.stand_in(), false);
+        return Set::Unknown(declared);
     };
     match declared.accept(value, &how, findings) {
-        Some(value) => (value, declared.secret),
-        None => (declared.sort.stand_in(), false),
+        Some(reference) if declared.secret => Set::Secret(reference),
+        Some(value) => Set::Open(value),
+        None => Set::Unknown(declared),
     }
 }
 
