@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::secret::{Secret, Secrets};
+use crate::secret::Secrets;
 
 use forms::forms;
 pub(crate) use matcher::COVER;
@@ -37,8 +37,6 @@ struct Known {
     forms: BTreeSet<Vec<u8>>,
     /// Forms that no matcher finds yet.
     fresh: BTreeSet<Vec<u8>>,
-    /// Texts that are said openly, although a secret has them among its parts.
-    open: BTreeSet<String>,
     matcher: Option<Arc<Matcher>>,
 }
 
@@ -52,26 +50,12 @@ impl Redactor {
     /// One that knows these secrets.
     pub(crate) fn knowing(secrets: &Secrets) -> Self {
         let redactor = Self::default();
-        for secret in secrets.values() {
-            redactor.learn(secret.reveal());
-        }
+        redactor.learn_all(secrets);
         redactor
     }
 
-    /// Learns the secrets that an instance has produced. What its kind puts out beside them is
-    /// no secret by being a part of one: the name of a cluster, in the bundle of its keys.
-    pub(crate) fn learn_produced(&self, outputs: &Value, secrets: &Secrets) {
-        let structured = |value: &&Value| value.is_array() || value.is_object();
-        let mut parts = BTreeSet::new();
-        for secret in secrets.values().map(Secret::reveal).filter(structured) {
-            strings(secret, &mut parts);
-        }
-        if !parts.is_empty() {
-            let mut said = BTreeSet::new();
-            strings(outputs, &mut said);
-            let said = said.intersection(&parts).map(|text| (*text).to_owned());
-            self.known().open.extend(said);
-        }
+    /// Learns secrets that have names.
+    pub(crate) fn learn_all(&self, secrets: &Secrets) {
         for secret in secrets.values() {
             self.learn(secret.reveal());
         }
@@ -92,7 +76,7 @@ impl Redactor {
             return;
         }
         let mut known = self.known();
-        if known.forms.contains(text.as_bytes()) || known.open.contains(text) {
+        if known.forms.contains(text.as_bytes()) {
             return;
         }
         known.add_forms(text);
@@ -106,13 +90,14 @@ impl Redactor {
         self.matcher().is_some_and(|matcher| matcher.finds(text.as_bytes()))
     }
 
-    /// Whether a known secret is in a string or a key of the value.
-    pub(crate) fn finds_in(&self, value: &Value) -> bool {
+    /// Whether a known secret is in a string or a key of the value, strings apart that are one
+    /// of `open` as a whole.
+    pub(crate) fn finds_in(&self, value: &Value, open: &BTreeSet<&str>) -> bool {
         match value {
-            Value::String(text) => self.finds(text),
-            Value::Array(items) => items.iter().any(|item| self.finds_in(item)),
+            Value::String(text) => !open.contains(text.as_str()) && self.finds(text),
+            Value::Array(items) => items.iter().any(|item| self.finds_in(item, open)),
             Value::Object(fields) => {
-                fields.iter().any(|(name, field)| self.finds(name) || self.finds_in(field))
+                fields.iter().any(|(name, field)| self.finds(name) || self.finds_in(field, open))
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => false,
         }
@@ -187,7 +172,7 @@ impl Known {
 }
 
 /// Every string in a value.
-fn strings<'v>(value: &'v Value, into: &mut BTreeSet<&'v str>) {
+pub(crate) fn strings<'v>(value: &'v Value, into: &mut BTreeSet<&'v str>) {
     match value {
         Value::String(text) => {
             into.insert(text);

@@ -1,11 +1,14 @@
 //! What of a success may be kept: in the clear, and so that it can be read again.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::depth::{is_too_deep, too_deep};
 use crate::failure::Failure;
 use crate::kind::{Mark, Retry};
-use crate::secret::Secrets;
+use crate::redact::strings;
+use crate::secret::{Secret, Secrets};
 
 use super::Work;
 
@@ -19,8 +22,9 @@ impl Work {
         mark: Option<&Mark<Value>>,
     ) -> Result<(), Failure> {
         let (name, redactor) = (self.name(), &self.lent.redactor);
+        let open = parts(secrets);
         for (field, value) in outputs.as_object().into_iter().flatten() {
-            if redactor.finds(field) || redactor.finds_in(value) {
+            if redactor.finds(field) || redactor.finds_in(value, &open) {
                 let subject = format!("the output `{}` of `{name}`", redactor.redact(field));
                 let help = "declare it as a secret, or keep it out of the outputs";
                 return Err(self.holds_secret(&subject, help));
@@ -31,7 +35,7 @@ impl Work {
         }
         if let Some(Mark::Ours(handle) | Mark::Missing(handle)) = mark {
             let subject = format!("what removes `{name}` later");
-            if redactor.finds_in(handle) {
+            if redactor.finds_in(handle, &open) {
                 let help = "hand the secret over in the environment instead of an argument";
                 return Err(self.holds_secret(&subject, help));
             }
@@ -55,4 +59,16 @@ impl Work {
         let words = "its change was made all the same; the next run looks at it first";
         failure.with_causes(vec![words.to_owned()])
     }
+}
+
+/// The strings that a kind may put out although they are in a secret of the same instance, each
+/// as one part of it: the name of a cluster, in the bundle of its keys.
+fn parts(secrets: &Secrets) -> BTreeSet<&str> {
+    let mut parts = BTreeSet::new();
+    for secret in secrets.values().map(Secret::reveal) {
+        if !secret.is_string() {
+            strings(secret, &mut parts);
+        }
+    }
+    parts
 }

@@ -35,7 +35,7 @@ impl Work {
             _ => done,
         };
         let basis = self.basis(verdict).map_err(Broke::for_good)?;
-        self.lent.redactor.learn_produced(&basis.outputs, &basis.secrets);
+        self.lent.redactor.learn_all(&basis.secrets);
         self.may_be_kept(&basis.outputs, &basis.secrets, basis.mark.as_ref())
             .map_err(Broke::for_good)?;
         let (digests, writes) = self.secrets_to_keep(&basis.secrets).map_err(Broke::for_good)?;

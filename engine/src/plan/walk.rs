@@ -274,7 +274,7 @@ impl<'r> Walk<'r> {
     }
 
     fn publish(&mut self, id: Instance, given: Given) {
-        self.lent.redactor.learn_produced(&given.outputs, &given.secrets);
+        self.lent.redactor.learn_all(&given.secrets);
         self.board.put(id, given);
     }
 

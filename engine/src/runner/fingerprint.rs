@@ -1,6 +1,6 @@
 //! What an instance is made from, in a form that may be stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -25,7 +25,7 @@ pub(crate) fn fingerprint(definition: &Arc<str>, resolved: &Resolved, lent: &Len
         }
     }
     // A secret may also have come in by a way that nobody declared.
-    if lent.redactor.finds_in(&params) {
+    if lent.redactor.finds_in(&params, &BTreeSet::new()) {
         params = lent.redactor.redact_value(&params);
     }
     let mut hash = Sha256::new();

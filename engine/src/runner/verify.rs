@@ -154,7 +154,7 @@ impl Session<'_> {
             None => Err(not(format!("`{name}` was not looked at to the end"))),
             Some(Err(failure)) => Err(failure),
             Some(Ok(AnyVerdict::Satisfied { outputs, secrets, .. })) => {
-                self.lent.redactor.learn_produced(&outputs, &secrets);
+                self.lent.redactor.learn_all(&secrets);
                 Ok(Given { outputs, secrets })
             }
             Some(Ok(AnyVerdict::Absent(_))) => Err(not(format!("`{name}` is not there"))),

@@ -42,7 +42,10 @@ pub(super) enum Error {
     #[error("the output `{name}` holds a secret, and would be stored in the clear")]
     #[diagnostic(
         code("shell::secret-in-output"),
-        help("keep it out of the outputs; what reads it can be given the same secret")
+        help(
+            "the command has run; keep the secret out of its outputs, and give it to their readers \
+             as it is given here"
+        )
     )]
     SecretOutput { name: String },
     #[error("the folder `{}` cannot be entered", folder.display())]

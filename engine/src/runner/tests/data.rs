@@ -133,12 +133,10 @@ with.note = "canary-canary-canary"
     assert!(!stage.store.dump().contains("canary"), "{}", stage.store.dump());
 }
 
-#[tokio::test]
-async fn i8_a_record_that_holds_a_secret_is_refused() {
-    let stage = Stage::default();
+fn page_knowing(stage: &Stage, secret: &str) -> Page {
     let redactor = Arc::new(Redactor::default());
-    redactor.learn(&json!("canary-canary-canary"));
-    let page = Page::new(PageParts {
+    redactor.learn(&json!(secret));
+    Page::new(PageParts {
         instance: Instance(0),
         attempt: Attempt(1),
         name: crate::InstanceName::parse("t"),
@@ -146,10 +144,28 @@ async fn i8_a_record_that_holds_a_secret_is_refused() {
         vault: Arc::clone(&stage.store) as Arc<dyn crate::journal::Vault>,
         redactor,
         records: std::collections::BTreeMap::new(),
-    });
+    })
+}
+
+#[tokio::test]
+async fn i8_a_record_that_holds_a_secret_is_refused() {
+    let stage = Stage::default();
+    let page = page_knowing(&stage, "canary-canary-canary");
     let refused = page.record("url", "https://u:canary-canary-canary@host").await.unwrap_err();
     assert_eq!(refused.message, "the record `url` of `t` holds a secret");
     assert_eq!(page.recorded("url"), None);
+    assert!(page.holds_secret("https://u:canary-canary-canary@host"));
+}
+
+#[tokio::test]
+async fn i8_the_last_lines_of_a_log_are_those_that_went_out() {
+    let stage = Stage::default();
+    let page = page_knowing(&stage, "canary-canary-canary");
+    page.log(b"of another command\n");
+    assert_eq!(page.take_last_lines(0), Vec::<String>::new());
+    page.log(b"first\n\nsecond canary-cana");
+    page.log(b"ry-canary\nthird");
+    assert_eq!(page.take_last_lines(2), ["second ***", "third"]);
 }
 
 #[tokio::test(start_paused = true)]
