@@ -6,6 +6,7 @@
 mod assignment;
 mod caught;
 pub(crate) mod glance;
+mod kept;
 pub(crate) mod known;
 mod settle;
 pub(crate) mod stopped;

@@ -35,9 +35,9 @@ impl Work {
             _ => done,
         };
         let basis = self.basis(verdict).map_err(Broke::for_good)?;
-        for secret in basis.secrets.values() {
-            self.lent.redactor.learn(secret.reveal());
-        }
+        self.lent.redactor.learn_all(&basis.secrets);
+        self.may_be_kept(&basis.outputs, &basis.secrets, basis.mark.as_ref())
+            .map_err(Broke::for_good)?;
         let (digests, writes) = self.secrets_to_keep(&basis.secrets).map_err(Broke::for_good)?;
         let drift = match done {
             Done::LeftDrifted => basis.drift.map(|diff| self.lent.redactor.redact(&diff)),
@@ -56,7 +56,7 @@ impl Work {
         let made = self.is_made_now(done);
         let success = Success {
             done,
-            outputs: self.lent.redactor.redact_value(&basis.outputs),
+            outputs: basis.outputs.clone(),
             secrets: digests,
             origin: self.origin(made, basis.mark.as_ref()),
             generation: Generation(self.its.row.generation.0 + u64::from(made)),

@@ -66,7 +66,7 @@ impl<'r> Walk<'r> {
             desk: Arc::new(desk),
             vault,
             site,
-            redactor: Arc::new(Redactor::default()),
+            redactor: Arc::new(Redactor::knowing(&workflow.roots.secret_inputs)),
             stop,
             first_write: FirstWrite::new(None),
             run: RunId(0),
@@ -189,7 +189,7 @@ impl<'r> Walk<'r> {
     fn take(&mut self, glance: Glance) {
         let Glance { instance: id, resolved, seen, notes } = glance;
         let task = self.workflow.task_of(id);
-        let fingerprint = fingerprint(&task.definition, &resolved, &*self.lent.vault);
+        let fingerprint = fingerprint(&task.definition, &resolved, &self.lent);
         let planned = match seen {
             None => Planned::Unreadable(interrupted()),
             Some(Err(failure)) => Planned::Unreadable(failure),

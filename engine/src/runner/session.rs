@@ -93,7 +93,7 @@ impl<'r> Session<'r> {
             desk,
             vault,
             site,
-            redactor: Arc::new(Redactor::default()),
+            redactor: Arc::new(Redactor::knowing(&workflow.roots.secret_inputs)),
             stop: stop.clone(),
             first_write: FirstWrite::new(options.confirm),
             run: options.run,

@@ -95,7 +95,7 @@ impl Session<'_> {
     ) {
         let task = self.workflow.task_of(instance);
         self.lent.learn(&resolved);
-        let fingerprint = fingerprint(&task.definition, &resolved, &*self.lent.vault);
+        let fingerprint = fingerprint(&task.definition, &resolved, &self.lent);
         let token = token(self.workflow, &self.rows, instance);
         let row = std::mem::take(&mut self.rows[instance.index()]);
         // A further session of the same run goes on counting.

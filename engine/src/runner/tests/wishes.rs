@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -100,25 +102,60 @@ async fn the_second_interrupt_drops_applies_and_leaves_them_open() {
 
 #[tokio::test(start_paused = true)]
 async fn i8_a_secret_is_in_the_vault_and_nowhere_else() {
+    const FILE: &str = r#"
+[tasks.make]
+uses = "simulated"
+with = { token = "${inputs.token}", pem = "${inputs.pem}" }
+
+[tasks.fails]
+uses = "simulated"
+with.key = "${tasks.make.key}"
+
+[tasks.echoes]
+uses = "simulated"
+with.say = ["${inputs.pem}"]
+"#;
+    let token = "canary-canary-canary";
+    let line = "canary/Canary+".repeat(4);
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{line}\n{line}\n-----END PRIVATE KEY-----\n");
+    let wrapped: Vec<u8> = STANDARD
+        .encode(format!("data: {pem}"))
+        .as_bytes()
+        .chunks(76)
+        .flat_map(|line| [line, b"\n"].concat())
+        .collect();
     let stage = Stage::default();
-    let mut task = one(&stage, Effect::Converge);
-    task.kind.secret = Some("canary-canary-canary".to_owned());
-    task.kind.says = vec![b"before canary-cana".to_vec(), b"ry-canary after".to_vec()];
-    let mut again = task.clone();
-    again.name = "u".to_owned();
-    again.needs = vec![0];
-    let workflow = workflow(vec![task, again], &[]);
-    let run = prepared(&stage, &workflow, Selected::all(&workflow));
-    let (_keep, stop) = watch::channel(Stop::No);
+    let mut kind = Simulated::new(&stage.world, Effect::Converge);
+    kind.secret = Some("made-canary-made-canary".to_owned());
+    kind.says = vec![b"before canary-cana".to_vec(), b"ry-canary after\n".to_vec()];
+    kind.says.extend([pem.as_bytes().to_vec(), b"\n".to_vec()]);
+    kind.says.extend(wrapped.chunks(50).map(<[u8]>::to_vec));
+    let quoted = Failure::new("world::refused", format!("no {token}"), Retry::Never)
+        .with_help(format!("not {token}"))
+        .with_causes(vec![pem.clone(), "made-canary-made-canary".to_owned()]);
+    stage.world.on_apply("fails", [Reaction::Refuse(quoted)]);
+    let workflow = super::data::loaded(FILE, kind, &[("token", token), ("pem", &pem)]);
     let mut ears = Ears::default();
-    run.execute(&mut ears, stop).await.unwrap();
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let run = prepared(&stage, &workflow, Selected::all(&workflow));
+        let (_keep, stop) = watch::channel(Stop::No);
+        let summary = run.execute(&mut ears, stop).await.unwrap();
+        told.push(summary);
+    }
     let vault: &dyn crate::journal::Vault = &*stage.store;
-    let kept = vault.secret(&workflow.instances[0].name, "key").unwrap().unwrap();
-    assert_eq!(kept.reveal(), &json!("canary-canary-canary"));
-    assert!(!stage.store.dump().contains("canary"));
-    // The first one could not know its own secret before it had looked; the second does.
+    let make = crate::InstanceName::parse("make");
+    let kept = vault.secret(&make, "key").unwrap().unwrap();
+    assert_eq!(kept.reveal(), &json!("made-canary-made-canary"));
     let log = String::from_utf8(ears.log).unwrap();
-    assert!(log.ends_with("before *** after"), "{log}");
+    assert!(log.starts_with("before *** after\n"), "{log}");
+    for text in [log, format!("{told:?}"), stage.store.dump()] {
+        let text = text.to_lowercase();
+        // Raw, and what is certain of it in base64 at each offset.
+        for canary in ["canary", "Y2FuYXJ5", "NhbmFye", "jYW5hcn"] {
+            assert!(!text.contains(&canary.to_lowercase()), "{text}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
