@@ -101,6 +101,15 @@ impl Machines {
         });
     }
 
+    /// Takes the power from all machines; nothing of them outlives the world then.
+    pub(crate) fn cut(&self) {
+        self.0.change(|fleet| {
+            for machine in fleet.machines.values_mut() {
+                machine.power = None;
+            }
+        });
+    }
+
     /// A VM was destroyed, and with its disk all its state.
     ///
     /// It stays a member of its etcd, as the others see it, unless it was the last one.

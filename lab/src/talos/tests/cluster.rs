@@ -10,7 +10,7 @@ use crate::talos::{
     live::Stage,
     wire::{
         cosi::resource::GetRequest,
-        machine::{BootstrapRequest, EtcdMember, EtcdMemberListRequest},
+        machine::{BootstrapRequest, EtcdMember, EtcdMemberListRequest, ListRequest},
     },
 };
 
@@ -29,6 +29,17 @@ async fn resource(connection: &Connection, namespace: &str, kind: &str, id: &str
 async fn members(connection: &Connection) -> Vec<EtcdMember> {
     let reply = connection.machine().etcd_member_list(EtcdMemberListRequest::default()).await;
     reply.map(|reply| reply.into_inner().messages[0].members.clone()).unwrap_or_default()
+}
+
+/// What etcd's directory holds; `None` where there is none.
+async fn data(connection: &Connection) -> Option<Vec<String>> {
+    let request = ListRequest { root: "/var/lib/etcd".to_owned(), recurse: false };
+    let mut files = connection.machine().list(request).await.ok()?.into_inner();
+    let mut names = Vec::new();
+    while let Some(file) = files.message().await.ok()? {
+        names.push(file.relative_name);
+    }
+    Some(names)
 }
 
 /// The members once there are three, and all of them vote.
@@ -58,6 +69,7 @@ async fn three_controllers_form_one_etcd() {
     let services = connections[0].machine().service_list(()).await.unwrap().into_inner();
     let etcd = services.messages[0].services.iter().find(|one| one.id == "etcd").unwrap();
     assert_ne!(etcd.state, "Running");
+    assert_eq!(eventually(async || data(&connections[0]).await).await, ["."]);
 
     connections[0].machine().bootstrap_when_ready().await;
     let voters = voters(&connections[2]).await;
@@ -123,6 +135,7 @@ async fn etcd_outlives_a_minority_and_a_power_cut_and_the_vip_moves() {
         room.machines.power_on(room.controller(number));
     }
     let admin = room.mutual(room.at(1, 2), "os:admin").await;
+    assert_eq!(eventually(async || data(&admin).await).await, [".", "member"]);
     eventually(async || (members(&admin).await.len() == 3).then_some(())).await;
 }
 

@@ -57,10 +57,8 @@ impl Room {
     /// Cuts the power of everything and opens the world again.
     async fn power_cut(self) -> Self {
         let Self { world: before, machines, bundle, folder, guard } = self;
-        for vmid in machines.status().iter().map(|one| one.vmid) {
-            machines.power_off(vmid);
-        }
         before.cut();
+        machines.cut();
         drop((before, machines));
         let deadline = tokio::time::Instant::now() + DEADLINE;
         // The store's file is locked until the last task of the old world is gone.
