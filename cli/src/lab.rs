@@ -59,7 +59,7 @@ impl Beside {
     }
 }
 
-/// Whether every running machine has booted, and every cluster has all of its nodes.
+/// Whether every running machine has booted, and every cluster has all its nodes and APIs.
 fn is_up(status: &flow_lab::Status) -> bool {
     let running = status.vms.iter().filter(|vm| vm["status"] == "running").count();
     let booted =
@@ -67,7 +67,9 @@ fn is_up(status: &flow_lab::Status) -> bool {
     let booted = status.machines.iter().filter(booted).count();
     let etcd = status.machines.iter().any(|machine| !machine["etcd"].is_null());
     let ready = |cluster: &Value| {
-        cluster["servers"].as_u64() > Some(0) && cluster["nodes"] == cluster["nodes_ready"]
+        let controllers =
+            status.machines.iter().filter(|machine| machine["etcd"] == cluster["etcd"]).count();
+        cluster["servers"] == controllers && cluster["nodes"] == cluster["nodes_ready"]
     };
     booted == running && status.clusters.is_empty() != etcd && status.clusters.iter().all(ready)
 }
