@@ -129,9 +129,10 @@ fn world(site: &SiteAt, options: &LabOptions) -> Result<Options, Abort> {
     let listed = value.pointer("/lab/faults").and_then(Value::as_array).into_iter().flatten();
     let listed = listed.filter_map(Value::as_str);
     for fault in listed.chain(options.lab_fault.iter().map(String::as_str)) {
-        world.faults.push(
-            fault.parse().map_err(|error: flow_lab::FaultError| Abort::new(Exit::Usage, error))?,
-        );
+        let nodes = value.pointer("/nodes").and_then(Value::as_object).into_iter();
+        let machines = nodes.flat_map(|nodes| nodes.keys().map(String::as_str));
+        let fault = fault.parse().and_then(|fault: flow_lab::Fault| fault.among(machines));
+        world.faults.push(fault.map_err(|error| Abort::new(Exit::Usage, error))?);
     }
     world.tree = assets::tree();
     Ok(world)
