@@ -36,6 +36,14 @@ pub(crate) struct NodeFacts {
     pub(crate) address: IpAddr,
     /// Whether it is a control plane node.
     pub(crate) controller: bool,
+    /// The identity that its firmware tells.
+    pub(crate) uuid: String,
+    /// Processors.
+    pub(crate) cores: u32,
+    /// Memory.
+    pub(crate) memory_kib: u64,
+    /// Room for images, logs and volumes.
+    pub(crate) storage_kib: u64,
     /// The kubelet's version, `v1.36.1`.
     pub(crate) kubernetes_version: String,
     /// The version of Talos, `v1.13.9`.

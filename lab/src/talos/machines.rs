@@ -37,6 +37,8 @@ pub(crate) struct Hardware {
     pub(crate) cores: u32,
     /// Memory.
     pub(crate) memory_mib: u64,
+    /// The size of the disk that it boots from, in bytes.
+    pub(crate) disk_size: u64,
     /// None: no bootable disk.
     pub(crate) disk: Option<Image>,
 }

@@ -179,12 +179,17 @@ async fn a_reply_that_is_lost_leaves_the_bootstrap_done() {
     assert_eq!(room.count("cp1", "Bootstrap"), 1);
 }
 
-/// The names of the nodes that the API at this address knows.
-async fn nodes(room: &Room, at: IpAddr) -> Option<Vec<String>> {
+/// What the API at this address answers.
+async fn get(room: &Room, at: IpAddr, path: &str) -> Option<serde_json::Value> {
     let authority = crate::talos::credentials::certificate(&room.bundle.kubernetes.certificate)?;
     let at = SocketAddr::new(at, 6443);
     let api = Connection::mutual(at, authority, room.bundle.administrator()).await.ok()?;
-    let list: serde_json::Value = serde_json::from_slice(&api.get("/api/v1/nodes").await?).unwrap();
+    Some(serde_json::from_slice(&api.get(path).await?).unwrap())
+}
+
+/// The names of the nodes that the API at this address knows.
+async fn nodes(room: &Room, at: IpAddr) -> Option<Vec<String>> {
+    let list = get(room, at, "/api/v1/nodes").await?;
     let items = list["items"].as_array()?.iter();
     items.map(|node| node["metadata"]["name"].as_str().map(str::to_owned)).collect()
 }
@@ -199,6 +204,14 @@ async fn kubernetes_answers_at_the_vip_also_after_its_holder_died() {
     connections[0].machine().bootstrap_when_ready().await;
     let all = eventually(async || nodes(&room, vip).await.filter(|nodes| nodes.len() == 4)).await;
     assert_eq!(all, ["cp1", "cp2", "cp3", "w0"]);
+    let node = get(&room, vip, "/api/v1/nodes/w0").await.unwrap();
+    assert_eq!(
+        node["status"]["capacity"],
+        // Four cores, 8 GiB, and 40 GiB less Talos' own partitions.
+        serde_json::json!({
+            "cpu": "4", "memory": "8388608Ki", "ephemeral-storage": "39791616Ki", "pods": "110",
+        })
+    );
     voters(&connections[2]).await;
     eventually(async || {
         let status = room.machines.status();

@@ -96,6 +96,7 @@ impl Room {
             mac: "BC:24:11:00:00:01".to_owned(),
             cores: 4,
             memory_mib: 8192,
+            disk_size: 40 << 30,
             disk: Some(image),
         }
     }
