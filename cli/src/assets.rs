@@ -33,6 +33,11 @@ impl Asset {
         }
     }
 
+    /// The word by which a person names it in this folder; see [`typed`].
+    pub(crate) fn typed(&self) -> String {
+        typed(&self.word())
+    }
+
     /// The folder beside which relative names are looked up.
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.path.as_deref().map(|path| path.parent().unwrap_or(Path::new("")))
@@ -74,6 +79,17 @@ fn collect(folder: &Dir<'_>, files: &mut BTreeMap<String, Vec<u8>>) {
     for folder in folder.dirs() {
         collect(folder, files);
     }
+}
+
+/// How a workflow is named on a command line in this folder, from the word that history keeps: a
+/// name where that finds it, else the shortest path.
+pub(crate) fn typed(word: &str) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let path = Path::new(word);
+    let path = path.strip_prefix(&here).unwrap_or(path);
+    let named = path.strip_prefix("workflows").ok().filter(|name| name.components().count() == 1);
+    let named = named.and_then(|name| name.file_stem());
+    named.unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// Whether a word is a path, and not a name.
@@ -128,6 +144,12 @@ mod tests {
     fn the_flagship_and_its_tree_are_shipped() {
         assert!(workflow("bootstrap").unwrap().text.contains("[workflow]"));
         assert!(tree().contains_key("k8s/cert-manager/deployments.yaml"));
+        assert_eq!(typed("bootstrap"), "bootstrap");
+        let here = std::env::current_dir().unwrap();
+        let typed = |path: &str| typed(&here.join(path).to_string_lossy());
+        assert_eq!(typed("ten.toml"), "ten.toml");
+        assert_eq!(typed("workflows/ten.toml"), "ten");
+        assert_eq!(typed("workflows/more/ten.toml"), "workflows/more/ten.toml");
         assert_eq!(workflow("no-such-thing").unwrap_err().exit, Exit::Usage);
     }
 }

@@ -1,18 +1,21 @@
 //! The question before the first write to a real site.
 
+use std::sync::Arc;
+
 use flow_engine::runner::Confirm;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::terminal::Terminal;
 
-/// Asks a person whether this run may write to a site.
+/// Asks a person whether this run may write to a site, once the screen is free for that.
 ///
 /// The answer is read on a thread of its own, so that signals go on being heard; at the end of
 /// the process it is left where it is.
-pub(crate) fn confirm(terminal: Terminal, site: String) -> Confirm {
-    std::sync::Arc::new(move || {
-        let site = site.clone();
+pub(crate) fn confirm(terminal: Terminal, site: String, is_free: Arc<Notify>) -> Confirm {
+    Arc::new(move || {
+        let (site, is_free) = (site.clone(), Arc::clone(&is_free));
         Box::pin(async move {
+            is_free.notified().await;
             let (answer, answered) = oneshot::channel();
             std::thread::spawn(move || answer.send(ask(terminal, &site)));
             answered.await.unwrap_or(false)

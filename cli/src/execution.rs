@@ -11,9 +11,12 @@ use flow_engine::report::Reporter;
 use flow_engine::runner::{Confirm, Options, Run, RunError, Selected, Summary, Unmet};
 use flow_engine::workflow::{Selection, Workflow, select};
 use flow_engine::{Instance, RunId, Seq, Stop};
-use flow_state::{Begin, EventStore, OpenIntent, Site, SiteDir, SiteVault, StateError, VaultPlace};
+use flow_state::{
+    Begin, EventStore, OpenIntent, Reader, Site, SiteDir, SiteVault, StateError, VaultPlace,
+};
+use miette::Report;
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::abort::Abort;
 use crate::args::Execution;
@@ -21,10 +24,15 @@ use crate::assets::Asset;
 use crate::confirm::confirm;
 use crate::env;
 use crate::exit::{self, Exit};
-use crate::lab::{self, Beside};
+use crate::lab;
 use crate::logs::Logged;
+use crate::render::outlook::Outlook;
 use crate::render::since::Since;
-use crate::render::{self, selection::SelectionView};
+use crate::render::text::count;
+use crate::render::{
+    self,
+    selection::{Refused, SelectionView},
+};
 use crate::signals::{Request, Signals};
 use crate::site::{self, SiteAt};
 use crate::terminal::Terminal;
@@ -63,6 +71,8 @@ pub(crate) struct Executed {
     /// How many sessions the run has had, this one included.
     pub(crate) sessions: u32,
     pub(crate) summary: Summary,
+    /// Effects that were asked for and have no outcome, as the ledger has them now.
+    pub(crate) open: Vec<String>,
     /// How to exit if it was interrupted.
     pub(crate) interrupted: Exit,
 }
@@ -123,31 +133,38 @@ impl Execute<'_> {
         };
         let store = opened.begin(begin, Arc::clone(&vault)).map_err(state)?;
         let store = Arc::new(store);
-        self.introduce(&workflow, &beside, store.run(), &selection);
+        let outlook = self.outlook(&workflow, &ledger, &selection);
+        if let Some(banner) = beside.banner(self.site, &self.how.lab) {
+            self.terminal.say(banner);
+        }
+        self.introduce(&workflow, store.run(), &selection, outlook.as_deref());
         self.terminal.say_all(&apart);
+        self.terminal.say("");
+        let is_free = Arc::new(Notify::new());
         let run = Run {
             ledger,
             selected: selection.selected.clone(),
             site: Arc::new(self.site.context()),
             store: Arc::clone(&store) as Arc<_>,
             vault: Arc::new(vault.of(&workflow.name)) as Arc<dyn Vault>,
-            options: self.options(&store, &workflow),
+            options: self.options(&store, &workflow, &is_free),
             workflow: Arc::clone(&workflow),
         };
         let mut signals = Signals::listen()?;
         let number = store.run();
-        let mut reporter =
-            Logged::new(dir, number, workflow.names(), self.reporter(&workflow, &selection));
-        let summary =
-            supervise(run, &mut reporter, &mut signals, &self.selection, self.terminal).await;
+        let shown = self.reporter(&workflow, &selection, outlook);
+        let mut reporter = Logged::new(dir.clone(), number, workflow.names(), shown, is_free);
+        let summary = supervise(run, &mut reporter, &mut signals, self.terminal).await;
         reporter.close();
-        let summary = summary?;
+        let summary = summary.map_err(|error| self.run_error(error, &workflow))?;
         settle(store, summary.ended).await?;
         let sessions = self.resumed.as_ref().map_or(0, |resumed| resumed.sessions) + 1;
-        Ok(Executed { workflow, run: number, sessions, summary, interrupted: signals.exit() })
+        let open = open(&dir, &workflow.name).map_err(state)?;
+        let interrupted = signals.exit();
+        Ok(Executed { workflow, run: number, sessions, summary, open, interrupted })
     }
 
-    fn options(&self, store: &EventStore, workflow: &Workflow) -> Options {
+    fn options(&self, store: &EventStore, workflow: &Workflow, is_free: &Arc<Notify>) -> Options {
         let started = RunStarted {
             workflow: workflow.name.clone(),
             file: self.asset.word(),
@@ -162,7 +179,7 @@ impl Execute<'_> {
         options.slots = self.how.jobs;
         options.fail_fast = self.how.fail_fast;
         options.seed = u64::from(std::process::id());
-        options.confirm = self.confirm();
+        options.confirm = self.confirm(is_free);
         options.crash_at = crash_at;
         if let Some(at) = crash_at {
             options.on_durable = Some(Arc::new(move |seq| crash(at, seq)));
@@ -171,26 +188,44 @@ impl Execute<'_> {
     }
 
     /// A real site is asked about once; a lab and the local site hold nothing of worth.
-    fn confirm(&self) -> Option<Confirm> {
+    fn confirm(&self, is_free: &Arc<Notify>) -> Option<Confirm> {
         let site = &self.site.site;
         let asks = !site.is_lab && !self.site.is_local();
         if !asks || self.how.yes || self.resumed.is_some() {
             return None;
         }
-        Some(confirm(self.terminal, site.name.clone()))
+        Some(confirm(self.terminal, site.name.clone(), Arc::clone(is_free)))
     }
 
-    fn introduce(&self, workflow: &Workflow, beside: &Beside, run: RunId, selection: &Selection) {
-        if let Some(banner) = beside.banner(self.site, &self.how.lab) {
-            self.terminal.say(banner);
-        }
+    /// What is expected of the run; a program that reads has no use for it.
+    fn outlook(
+        &self,
+        workflow: &Arc<Workflow>,
+        ledger: &Ledger,
+        selection: &Selection,
+    ) -> Option<Arc<Outlook>> {
+        let speed = lab::pace(self.site, &self.how.lab);
+        let outlook = (!self.terminal.json)
+            .then(|| Outlook::new(workflow, ledger, &selection.selected, self.how.jobs, speed));
+        outlook.flatten().map(Arc::new)
+    }
+
+    fn introduce(
+        &self,
+        workflow: &Workflow,
+        run: RunId,
+        selection: &Selection,
+        outlook: Option<&Outlook>,
+    ) {
         if let Some(resumed) = &self.resumed {
             self.tell_resumed(resumed, workflow);
         }
-        let (tasks, instances) = (workflow.tasks.len(), selection.selected.run.len());
+        let tasks = selection.selected.run.iter().map(|id| workflow.instance(*id).task);
+        let tasks = count(tasks.collect::<BTreeSet<_>>().len(), "task");
+        let instances = count(selection.selected.run.len(), "instance");
         let (name, site) = (&workflow.name, &self.site.site.name);
-        self.terminal
-            .say(format!("{name:<10} on {site}, run {run}: {tasks} tasks, {instances} instances"));
+        let time = outlook.map(|outlook| format!(", {}", outlook.words())).unwrap_or_default();
+        self.terminal.say(format!("{name:<10} on {site}, run {run}: {tasks}, {instances}{time}"));
         if selection.is_partial() {
             self.tell_selection(&selection_view(workflow, &self.selection, selection));
         }
@@ -215,15 +250,57 @@ impl Execute<'_> {
         self.terminal.say_all(&render::selection::selection(view));
     }
 
-    fn reporter(&self, workflow: &Arc<Workflow>, selection: &Selection) -> Box<dyn Shown> {
+    fn reporter(
+        &self,
+        workflow: &Arc<Workflow>,
+        selection: &Selection,
+        outlook: Option<Arc<Outlook>>,
+    ) -> Box<dyn Shown> {
         let (terminal, workflow) = (self.terminal, Arc::clone(workflow));
         if terminal.json {
             return Box::new(Stream::new(terminal, workflow));
         }
         if terminal.interactive {
-            return Box::new(Live::new(terminal, workflow, selection.selected.run.iter().copied()));
+            let run = selection.selected.run.iter().copied();
+            return Box::new(Live::new(terminal, workflow, run, outlook));
         }
         Box::new(Plain::new(terminal, workflow))
+    }
+}
+
+impl Execute<'_> {
+    fn run_error(&self, error: RunError, workflow: &Arc<Workflow>) -> Abort {
+        match error {
+            RunError::Unmet { unmet } => {
+                Abort::new(Exit::NeedsHuman, Report::new(self.refused(&unmet, workflow)))
+            }
+            RunError::Declined => Abort::new(Exit::NeedsHuman, error),
+            RunError::State { .. } => Abort::new(Exit::State, error),
+        }
+    }
+
+    /// A selection relies on what does not hold; nothing was applied.
+    fn refused(&self, unmet: &[Unmet], workflow: &Arc<Workflow>) -> Refused {
+        let SelectionArgs { only, from, .. } = &self.selection;
+        let word = if only.is_empty() { "from" } else { "only" };
+        let selectors = [&only[..], &from[..]].concat();
+        let until = SelectionArgs { until: selectors.clone(), ..SelectionArgs::default() };
+        let before = select(workflow, &until).map_or(0, |until| until.selected.run.len());
+        let only = SelectionArgs { only: selectors.clone(), ..SelectionArgs::default() };
+        let own = select(workflow, &only);
+        let own = own.map_or(0, |own| own.selected.run.len());
+        Refused {
+            what: format!("{word} {}", selectors.join(" ")),
+            site: self.site.site.name.clone(),
+            unmet: unmet.to_vec(),
+            instead: format!(
+                "flow run {} --until {}{}",
+                self.asset.typed(),
+                selectors.join(" --until "),
+                self.site.flag()
+            ),
+            before: before.saturating_sub(own),
+        }
     }
 }
 
@@ -261,6 +338,13 @@ fn apart(workflow: &Workflow, ledger: &Ledger, intents: Vec<OpenIntent>) -> Vec<
     lines
 }
 
+/// What is in doubt on a site of a workflow, by name.
+fn open(dir: &SiteDir, workflow: &str) -> Result<Vec<String>, StateError> {
+    let Some(reader) = Reader::open(dir)? else { return Ok(Vec::new()) };
+    let intents = reader.open_intents(workflow)?;
+    Ok(intents.iter().map(|intent| intent.name.to_string()).collect())
+}
+
 /// Leaves the state folded, and after a good run tidy.
 async fn settle(store: Arc<EventStore>, ended: RunEnded) -> Result<(), Abort> {
     let broken = |error| Abort::new(Exit::State, error);
@@ -278,17 +362,18 @@ async fn supervise(
     run: Run,
     reporter: &mut Logged,
     signals: &mut Signals,
-    typed: &SelectionArgs,
     terminal: Terminal,
-) -> Result<Summary, Abort> {
+) -> Result<Summary, RunError> {
     let (stop, stopped) = watch::channel(Stop::No);
     let mut running = pin!(run.execute(reporter, stopped));
     loop {
         tokio::select! {
-            ended = &mut running => return ended.map_err(|error| run_error(error, typed)),
+            ended = &mut running => return ended,
             request = signals.next() => match request {
                 Request::Stop(how) => drop(stop.send(how)),
                 Request::AtOnce => {
+                    // The screen is left as it is; what follows begins below it.
+                    terminal.say("");
                     let help = "`flow resume` looks at what was in flight";
                     let left = Abort::words(signals.exit(), "flow::interrupted", "left at once", help);
                     exit::leave(left.show_on(terminal));
@@ -318,29 +403,6 @@ pub(crate) fn selection_view(
         from_ledger: names(&(verify | skip)),
         not_considered: names(&selection.unconsidered),
     }
-}
-
-fn run_error(error: RunError, typed: &SelectionArgs) -> Abort {
-    match error {
-        RunError::Unmet { unmet } => refused(&unmet, typed),
-        RunError::Declined => Abort::new(Exit::NeedsHuman, error),
-        RunError::State { .. } => Abort::new(Exit::State, error),
-    }
-}
-
-/// A selection relies on what does not hold; nothing was applied.
-fn refused(unmet: &[Unmet], typed: &SelectionArgs) -> Abort {
-    let selectors = [&typed.only[..], &typed.from[..]].concat().join(" ");
-    let word = if typed.only.is_empty() { "from" } else { "only" };
-    let mut message = format!("cannot run {word} {selectors}");
-    for Unmet { instance, failure } in unmet {
-        let words: Vec<_> =
-            std::iter::once(&failure.message).chain(&failure.causes).map(String::as_str).collect();
-        message = format!("{message}\n{instance}  {}", words.join(": "));
-    }
-    let until = selectors.replace(' ', " --until ");
-    let help = format!("flow run --until {until}     it and what it needs");
-    Abort::words(Exit::NeedsHuman, "select::unsatisfied", message, help)
 }
 
 /// Ends this process as `kill -9` does, once the event is durable. For tests of recovery.

@@ -98,20 +98,26 @@ fn is_plain(options: &LabOptions) -> bool {
 }
 
 fn refuse_options(options: &LabOptions) -> Result<Beside, Abort> {
-    if is_plain(options) {
+    let LabOptions { lab_speed, lab_fault } = options;
+    let given = [(lab_speed.is_some(), "--lab-speed"), (!lab_fault.is_empty(), "--lab-fault")];
+    let given: Vec<_> = given.iter().filter(|(is, _)| *is).map(|(_, flag)| *flag).collect();
+    if given.is_empty() {
         return Ok(Beside::Nobody);
     }
-    Err(Abort::words(
-        Exit::Usage,
-        "site::no-lab",
-        "`--lab-…` was given, and the site is not a lab",
-        "leave it out, or choose a lab: --site lab",
-    ))
+    let message = format!("`{}` was given, and the site is not a lab", given.join("` and `"));
+    let help = "leave it out, or choose a lab: --site lab";
+    Err(Abort::words(Exit::Usage, "site::no-lab", message, help))
 }
 
 fn speed(site: &SiteAt, options: &LabOptions) -> f64 {
     let said = site.site.value.pointer("/lab/speed").and_then(Value::as_f64);
     options.lab_speed.or(said).unwrap_or(SPEED)
+}
+
+/// How much faster than real machines the world of a site is.
+pub(crate) fn pace(site: &SiteAt, options: &LabOptions) -> f64 {
+    let speed = if site.site.is_lab { speed(site, options) } else { 1.0 };
+    if speed.is_finite() && speed > 0.0 { speed } else { 1.0 }
 }
 
 /// The world as site and flags describe it.

@@ -11,6 +11,7 @@ use flow_engine::event::Event;
 use flow_engine::report::{Progress, Reporter};
 use flow_engine::{Attempt, Instance, InstanceName, RunId};
 use flow_state::SiteDir;
+use tokio::sync::Notify;
 
 use crate::execution::Shown;
 
@@ -27,6 +28,8 @@ pub(crate) struct Logged {
     /// Of the attempts that go on. `None`: it cannot be written, which fails no instance.
     open: BTreeMap<Instance, (Attempt, Option<Log>)>,
     shown: Box<dyn Shown>,
+    /// Told when a question may be asked.
+    is_free: Arc<Notify>,
 }
 
 impl Logged {
@@ -35,8 +38,9 @@ impl Logged {
         run: RunId,
         names: Arc<[InstanceName]>,
         shown: Box<dyn Shown>,
+        is_free: Arc<Notify>,
     ) -> Self {
-        Self { dir, run, names, open: BTreeMap::new(), shown }
+        Self { dir, run, names, open: BTreeMap::new(), shown, is_free }
     }
 
     /// Leaves the screen as it is to stay.
@@ -54,6 +58,7 @@ impl Logged {
 
 impl Reporter for Logged {
     fn progress(&mut self, progress: Progress) {
+        let asks = progress == Progress::BeforeFirstWrite;
         match &progress {
             // A file for each attempt that ever printed would soon be too many.
             Progress::Succeeded { instance, .. }
@@ -68,6 +73,9 @@ impl Reporter for Logged {
             | Progress::Stopping(_) => {}
         }
         self.shown.progress(progress);
+        if asks {
+            self.is_free.notify_one();
+        }
     }
 
     fn durable(&mut self, events: &[Event]) {

@@ -1,17 +1,28 @@
 //! The one door to the terminal: data to stdout, everything else to stderr.
 
+mod diagnostic;
 pub(crate) mod live;
 pub(crate) mod plain;
 pub(crate) mod stream;
 
-use std::io::{IsTerminal, Write};
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, Report};
 use owo_colors::OwoColorize;
 use serde_json::Value;
+use textwrap::{WordSeparator, WordSplitter};
 
 use crate::abort::Abort;
 use crate::exit::Exit;
+use crate::render::selection::Refused;
+use crate::render::text;
+
+use diagnostic::Shown;
+
+/// Why stdout could not be written, if it could not.
+static UNWRITTEN: OnceLock<std::io::Error> = OnceLock::new();
 
 /// How flow speaks.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +52,14 @@ impl Terminal {
         let is_terminal = std::io::stderr().is_terminal();
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let width = said.or_else(columns).unwrap_or(text::PAGE);
+        text::narrow_to(width);
         Self {
             json,
             interactive: is_terminal && !dumb && !json,
             color: is_terminal && !no_color && !dumb,
-            width: width.unwrap_or(100),
+            width,
         }
     }
 
@@ -109,9 +122,14 @@ impl Terminal {
     pub(crate) fn report(self, report: &Report) {
         let theme =
             if self.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(self.width);
+        // Names and dates are not torn apart.
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(self.width)
+            .with_break_words(false)
+            .with_word_separator(WordSeparator::AsciiSpace)
+            .with_word_splitter(WordSplitter::NoHyphenation);
         let mut text = String::new();
-        if handler.render_report(&mut text, report.as_ref()).is_err() {
+        if handler.render_report(&mut text, &Shown::new(report.as_ref())).is_err() {
             text = report.to_string();
         }
         // A closed stderr does not change how flow ends.
@@ -119,34 +137,71 @@ impl Terminal {
     }
 }
 
-/// Writes to stdout; a closed one does not stop a run.
+/// The columns of the terminal that shows what is said.
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// Writes to stdout. A reader that has gone does not matter; any other failure is told once, and
+/// makes [`ended`] say so.
 fn write(bytes: &[u8]) {
     let mut out = std::io::stdout();
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
+    let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) else { return };
+    if error.kind() != ErrorKind::BrokenPipe {
+        // Only the first failure counts.
+        let _ = UNWRITTEN.set(error);
+    }
+}
+
+/// How flow exits after a command: what could not be printed is no success.
+pub(crate) fn ended(exit: Exit) -> Exit {
+    let Some(error) = UNWRITTEN.get() else { return exit };
+    // If stderr is closed, too, the exit code has to do.
+    let _ = writeln!(std::io::stderr(), "flow: stdout cannot be written: {error}");
+    Exit::State
 }
 
 impl Abort {
     /// Tells everything and says how to exit.
     pub(crate) fn show_on(self, terminal: Terminal) -> Exit {
-        for report in &self.reports {
+        for (at, report) in self.reports.iter().enumerate() {
             if terminal.json {
                 terminal.object(&serde_json::json!({
-                    "flow": 1,
+                    "flow": stream::VERSION,
                     "type": "error",
                     "code": report.code().map(|code| code.to_string()),
                     "message": report.to_string(),
-                    "causes": report.chain().skip(1).map(ToString::to_string).collect::<Vec<_>>(),
-                    "help": report.help().map(|help| help.to_string()),
+                    "causes": diagnostic::causes(report.as_ref()),
+                    "help": diagnostic::help(report.as_ref()).map(|help| help.to_string()),
                     "exit": self.exit.code(),
                 }));
-            } else {
-                terminal.report(report);
+                continue;
+            }
+            if at > 0 {
+                terminal.say("");
+            }
+            match report.downcast_ref::<Refused>() {
+                Some(refused) => {
+                    terminal.say_all(&refused.lines(&terminal.mark(Mark::Bad), self.exit.code()));
+                }
+                None => terminal.report(report),
             }
         }
         if self.reports.len() > 1 {
-            terminal.say(format!("{} errors; nothing was run", self.reports.len()));
+            terminal.say("");
+            terminal.say(self.total());
         }
         self.exit
+    }
+
+    /// How much is wrong, and in how many files.
+    fn total(&self) -> String {
+        let files = self.reports.iter().filter_map(|report| diagnostic::file(report.as_ref()));
+        let files = files.collect::<BTreeSet<_>>().len();
+        let place =
+            if files > 0 { format!(" in {}", text::count(files, "file")) } else { String::new() };
+        format!("{}{place}; nothing was run", text::count(self.reports.len(), "error"))
     }
 
     /// As [`Abort::show_on`], before it is known how flow speaks.

@@ -253,9 +253,11 @@ impl Work {
         let probe = task.kind.probe(&cx, &self.its.resolved.params);
         tokio::select! {
             biased;
-            answer = tokio::time::timeout(limit, probe) => Ok(answer.unwrap_or_else(|_| {
-                Err(stopped::look_timed_out(self.name(), limit))
-            })),
+            answer = tokio::time::timeout(limit, probe) => match answer {
+                Ok(Err(_)) if self.is_abandoned() => Err(Broke::Interrupted),
+                Ok(seen) => Ok(seen),
+                Err(_) => Ok(Err(stopped::look_timed_out(self.name(), limit))),
+            },
             () = stopping(&mut self.stop, dropped_by) => Err(Broke::Interrupted),
         }
     }
@@ -342,6 +344,8 @@ impl Work {
         };
         match answer {
             Ok(Ok(())) => Ok(()),
+            // What was wound down for the user's sake has not failed.
+            Ok(Err(failure)) if self.is_abandoned() && !failure.refused => Err(Broke::Interrupted),
             Ok(Err(failure)) => {
                 let closed = failure.refused || task.effect == Effect::Action;
                 Err(Broke::Failed { failure, retryable: true, closed })
@@ -388,6 +392,11 @@ impl Work {
 
     fn tell(&self, progress: Progress) {
         self.lent.desk.tell(Told::Progress(progress));
+    }
+
+    /// Whether the user asked to abandon what is in flight.
+    fn is_abandoned(&self) -> bool {
+        *self.lent.stop.borrow() == Stop::Forced
     }
 
     fn is_stopping(&self) -> bool {

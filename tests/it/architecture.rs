@@ -15,14 +15,13 @@ const OURS: [(&str, &[&str]); 5] = [
 ];
 
 /// Where foreign crates may be used.
-const FENCES: [(&str, &[&str]); 8] = [
+const FENCES: [(&str, &[&str]); 7] = [
     ("rusqlite", &["flow-state"]),
     ("age", &["flow-state"]),
     ("kube", &["flow-tasks", "flow-lab"]),
     ("tonic", &["flow-tasks", "flow-lab"]),
     ("reqwest", &["flow-tasks", "flow-lab"]),
     ("clap", &["flow"]),
-    ("indicatif", &["flow"]),
     ("owo-colors", &["flow"]),
 ];
 

@@ -1,5 +1,6 @@
 //! `flow lab`: the world of a lab site, apart from any run.
 
+use std::io::ErrorKind;
 use std::process::Stdio;
 
 use serde_json::json;
@@ -8,8 +9,13 @@ use crate::abort::Abort;
 use crate::args::{Global, Lab, LabOptions};
 use crate::exit::Exit;
 use crate::lab::{self, Beside};
+use crate::render;
 use crate::site::{self, SiteAt};
 use crate::terminal::Terminal;
+
+/// The exit code where there is no such program, and where it cannot be run.
+const NOT_FOUND: u8 = 127;
+const NOT_RUN: u8 = 126;
 
 /// Does what was asked of the lab.
 ///
@@ -55,15 +61,23 @@ async fn exec(terminal: Terminal, site: &SiteAt, command: &[String]) -> Result<E
     let beside = lab::start(site, &LabOptions::default())?;
     beside.until_up().await;
     let (program, arguments) = command.split_first().expect("clap requires a command");
+    let kubeconfig = site.folder.join("kubeconfig");
+    if !kubeconfig.exists() {
+        terminal.say(format!("no cluster yet: flow run bootstrap{}", site.flag()));
+    }
     let status = tokio::process::Command::new(program)
         .args(arguments)
-        .env("KUBECONFIG", site.folder.join("kubeconfig"))
+        .env("KUBECONFIG", kubeconfig)
         .env("TALOSCONFIG", site.folder.join("talosconfig"))
         .stdin(Stdio::inherit())
         .kill_on_drop(true)
         .status()
         .await
-        .map_err(|error| Abort::io(Exit::Usage, format!("`{program}` cannot be run"), error))?;
+        .map_err(|error| {
+            // As shells do.
+            let exit = if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_RUN };
+            Abort::io(Exit::Of(exit), format!("`{program}` cannot be run"), error)
+        })?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     if code.is_none() {
         terminal.say(format!("`{program}` was ended by a signal"));
@@ -82,25 +96,9 @@ fn status(terminal: Terminal, site: &SiteAt) -> Result<Exit, Abort> {
         terminal.object(&object);
         return Ok(Exit::Ok);
     }
-    match &status.owner {
-        Some(owner) => terminal.data(format!(
-            "running since {} in pid {} on {}: {}",
-            owner.since, owner.pid, owner.host, owner.command
-        )),
-        None => terminal.data("not running; its world as it stands"),
+    for line in render::lab::status(&status) {
+        terminal.data(line);
     }
-    for (title, values) in
-        [("vm", &status.vms), ("machine", &status.machines), ("cluster", &status.clusters)]
-    {
-        for value in values {
-            terminal.data(format!("{title:<9} {value}"));
-        }
-    }
-    for fault in &status.faults {
-        terminal.data(format!("fault     {fault}"));
-    }
-    let writes: u64 = status.counts.iter().map(|count| count.times).sum();
-    terminal.data(format!("{writes} writes to {} objects", status.counts.len()));
     Ok(Exit::Ok)
 }
 

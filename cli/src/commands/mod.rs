@@ -15,7 +15,7 @@ mod why;
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
-use crate::terminal::Terminal;
+use crate::terminal::{self, Terminal};
 
 /// Does what the command line says.
 pub(crate) async fn dispatch(args: Args) -> Exit {
@@ -35,5 +35,5 @@ pub(crate) async fn dispatch(args: Args) -> Exit {
         Command::Resume(resume) => run::resume(terminal, &global, &resume).await,
         Command::Plan(plan) => plan::plan(terminal, &global, &plan).await,
     };
-    done.unwrap_or_else(|abort| abort.show_on(terminal))
+    terminal::ended(done.unwrap_or_else(|abort| abort.show_on(terminal)))
 }

@@ -3,9 +3,11 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
+use flow_engine::event::Origin;
 use flow_engine::ledger::Ledger;
 use flow_engine::workflow::{Resolved, Unresolved, Workflow};
-use flow_state::WorkflowVault;
+use flow_engine::{Effect, Instance};
+use flow_state::{Reader, SiteDir, WorkflowVault};
 use serde_json::{Value, json};
 
 use super::past::{Past, name_of};
@@ -14,7 +16,9 @@ use crate::abort::Abort;
 use crate::args::{Global, Output};
 use crate::execution;
 use crate::exit::Exit;
+use crate::render::names::folded;
 use crate::render::output::{self as lines, Known};
+use crate::site::{self, SiteAt};
 use crate::terminal::{Terminal, stream};
 
 /// Prints one output, a field of it, or the list of all.
@@ -29,7 +33,7 @@ pub(crate) fn output(terminal: Terminal, global: &Global, args: &Output) -> Resu
     let workflow = past.workflow(&run, args.workflow.as_deref())?;
     let ledger = past.reader()?.ledger(&run.workflow).map_err(execution::state)?;
     let vault = execution::vault(&past.dir, &past.site).of(&run.workflow);
-    let outputs = Outputs { workflow, ledger, vault, flag: past.site.flag() };
+    let outputs = Outputs { workflow: &workflow, ledger: &ledger, vault, flag: past.site.flag() };
     match &args.name {
         Some(name) => one(terminal, &outputs, args, name),
         None if args.to.is_some() || args.reveal => {
@@ -41,9 +45,9 @@ pub(crate) fn output(terminal: Terminal, global: &Global, args: &Output) -> Resu
 }
 
 /// Where outputs come from.
-struct Outputs {
-    workflow: Workflow,
-    ledger: Ledger,
+struct Outputs<'a> {
+    workflow: &'a Workflow,
+    ledger: &'a Ledger,
     vault: WorkflowVault,
     flag: String,
 }
@@ -54,10 +58,10 @@ enum Looked {
     Until(String),
 }
 
-impl Outputs {
+impl Outputs<'_> {
     fn look(&self, name: &str) -> Result<Looked, Abort> {
         let reads = self.workflow.output_reads(name);
-        let values = Recorded::for_reads(&self.workflow, &self.ledger, &self.vault, &reads)
+        let values = Recorded::for_reads(self.workflow, self.ledger, &self.vault, &reads)
             .map_err(|failure| recorded::abort(Exit::State, failure))?;
         match self.workflow.resolve_output(name, &values) {
             Some(Ok(resolved)) => Ok(Looked::Known(resolved)),
@@ -71,6 +75,21 @@ impl Outputs {
         }
     }
 
+    /// What is known of each; no secret is in it.
+    fn known(&self) -> Result<Vec<(String, Known)>, Abort> {
+        let known = |name: &String| {
+            let known = match self.look(name)? {
+                Looked::Known(resolved) if resolved.secret.is_empty() => {
+                    Known::Value(resolved.params)
+                }
+                Looked::Known(_) => Known::Secret,
+                Looked::Until(instance) => Known::Until(instance),
+            };
+            Ok((name.clone(), known))
+        };
+        self.workflow.outputs.keys().map(known).collect()
+    }
+
     fn unknown(&self, name: &str) -> Abort {
         let names: Vec<_> = self.workflow.outputs.keys().map(String::as_str).collect();
         let message = format!("the workflow `{}` has no output `{name}`", self.workflow.name);
@@ -82,16 +101,38 @@ impl Outputs {
     }
 }
 
-fn all(terminal: Terminal, outputs: &Outputs) -> Result<Exit, Abort> {
-    let mut listed = Vec::new();
-    for name in outputs.workflow.outputs.keys() {
-        let known = match outputs.look(name)? {
-            Looked::Known(resolved) if resolved.secret.is_empty() => Known::Value(resolved.params),
-            Looked::Known(_) => Known::Secret,
-            Looked::Until(instance) => Known::Until(instance),
-        };
-        listed.push((name.clone(), known));
+/// What a run has led to, by label: the outputs, what is protected, what is not ours. Whatever
+/// cannot be read now is left out: the run has ended well all the same.
+pub(super) fn facts(site: &SiteAt, workflow: &Workflow) -> Vec<(String, String)> {
+    let dir = SiteDir::new(&site::root(), &site.site.name);
+    let ledger = Reader::open(&dir).ok().flatten();
+    let ledger = ledger.and_then(|reader| reader.ledger(&workflow.name).ok()).unwrap_or_default();
+    let vault = execution::vault(&dir, site).of(&workflow.name);
+    let outputs = Outputs { workflow, ledger: &ledger, vault, flag: site.flag() };
+    let known = outputs.known().unwrap_or_default();
+    let short = |(name, known): (String, Known)| (name.clone(), lines::in_short(&name, &known));
+    let mut facts: Vec<_> = known.into_iter().map(short).collect();
+    let named = |wanted: &dyn Fn(Instance) -> bool| {
+        let names = workflow.ids().filter(|id| wanted(*id));
+        let names: Vec<_> = names.map(|id| workflow.instance(id).name.as_str()).collect();
+        folded(names).join(", ")
+    };
+    let success = |id: Instance| ledger.row(&workflow.instance(id).name)?.success.as_ref();
+    let protected = named(&|id| workflow.task_of(id).protected && success(id).is_some());
+    let found = named(&|id| {
+        let lasts = matches!(workflow.task_of(id).effect, Effect::Converge | Effect::Once);
+        lasts && success(id).is_some_and(|recorded| recorded.said.origin == Origin::Found)
+    });
+    for (label, names) in [("protected", protected), ("not ours", found)] {
+        if !names.is_empty() {
+            facts.push((label.to_owned(), names));
+        }
     }
+    facts
+}
+
+fn all(terminal: Terminal, outputs: &Outputs<'_>) -> Result<Exit, Abort> {
+    let listed = outputs.known()?;
     if !terminal.json {
         for line in lines::list(&listed) {
             terminal.data(line);
@@ -110,7 +151,12 @@ fn all(terminal: Terminal, outputs: &Outputs) -> Result<Exit, Abort> {
     Ok(Exit::Ok)
 }
 
-fn one(terminal: Terminal, outputs: &Outputs, args: &Output, asked: &str) -> Result<Exit, Abort> {
+fn one(
+    terminal: Terminal,
+    outputs: &Outputs<'_>,
+    args: &Output,
+    asked: &str,
+) -> Result<Exit, Abort> {
     // Names of outputs hold no dots; what follows the first one leads into the value.
     let (name, path) =
         asked.split_once('.').map_or((asked, None), |(name, path)| (name, Some(path)));
@@ -128,14 +174,10 @@ fn one(terminal: Terminal, outputs: &Outputs, args: &Output, asked: &str) -> Res
     let value =
         resolved.params.pointer(&pointer).ok_or_else(|| no_field(asked, &resolved.params))?;
     let is_secret = resolved.secret.iter().any(|secret| overlaps(secret, &pointer));
-    let data = if terminal.json {
-        let object = json!({
-            "flow": stream::VERSION, "type": "output", "name": asked, "value": value,
-        });
-        format!("{object}\n")
-    } else {
-        lines::raw(value)
-    };
+    let object = terminal.json.then(
+        || json!({ "flow": stream::VERSION, "type": "output", "name": asked, "value": value }),
+    );
+    let data = object.as_ref().map_or_else(|| lines::raw(value), |object| format!("{object}\n"));
     if let Some(file) = &args.to {
         write(file, &data)?;
         terminal.say(format!("{} holds {asked}, readable by you only", file.display()));
@@ -144,7 +186,10 @@ fn one(terminal: Terminal, outputs: &Outputs, args: &Output, asked: &str) -> Res
     if is_secret && !(args.reveal && std::io::stdout().is_terminal()) {
         return Err(hidden(asked, args.reveal));
     }
-    terminal.raw(data.as_bytes());
+    match object {
+        Some(object) => terminal.object(&object),
+        None => terminal.raw(data.as_bytes()),
+    }
     Ok(Exit::Ok)
 }
 

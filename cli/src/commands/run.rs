@@ -7,6 +7,7 @@ use flow_engine::event::{RunEnded, SelectionArgs};
 use flow_engine::runner::Ending;
 use flow_state::RunSummary;
 
+use super::output;
 use super::past::Past;
 use crate::abort::Abort;
 use crate::args::{Global, Resume, Run};
@@ -92,7 +93,10 @@ fn introduction(last: &RunSummary, site: &SiteAt) -> String {
 
 /// Tells how a run ended, and says how to exit.
 fn end(terminal: Terminal, site: &SiteAt, executed: &Executed) -> Exit {
-    let end = run_end(site, executed);
+    let mut end = run_end(site, executed);
+    if executed.summary.ended == RunEnded::Complete && !terminal.json {
+        end.facts = output::facts(site, &executed.workflow);
+    }
     if terminal.json {
         terminal.object(&end.object());
     }
@@ -146,6 +150,7 @@ fn run_end(site: &SiteAt, executed: &Executed) -> RunEnd {
         already_right: counts.already_right,
         as_recorded: counts.as_recorded,
         recovered: counts.recovered,
+        open: executed.open.clone(),
         ..RunEnd::default()
     };
     if summary.ended == RunEnded::Interrupted {
@@ -157,13 +162,10 @@ fn run_end(site: &SiteAt, executed: &Executed) -> RunEnd {
             Ending::Succeeded { drift: Some(diff), .. } => {
                 end.left_drifted.push((name(id), diff.clone()));
             }
-            Ending::Failed { failure, in_doubt, attempt, at, took: _ } => {
+            Ending::Failed { failure, in_doubt: _, attempt, at, took: _ } => {
                 let (failure, at) = (failure.clone(), Some(*at));
                 let attempts = attempt.0;
                 end.failed.push(FailedInstance { name: name(id), failure, attempts, at });
-                if *in_doubt {
-                    end.in_doubt.push(name(id));
-                }
             }
             Ending::Blocked(by) => {
                 end.blocked.push((name(id), by.iter().map(|id| name(*id)).collect()));

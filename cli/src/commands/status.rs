@@ -12,6 +12,7 @@ use serde_json::json;
 use super::past::{Past, name_of, now};
 use crate::abort::Abort;
 use crate::args::{Global, Status};
+use crate::assets;
 use crate::execution;
 use crate::exit::Exit;
 use crate::render::status::{self as lines, RunLine, Standing, StatusView};
@@ -97,6 +98,7 @@ fn view(past: &Past, run: &RunSummary) -> Result<StatusView, Abort> {
         site: past.site.site.name.clone(),
         site_flag: past.site.flag(),
         workflow: run.workflow.clone(),
+        typed: assets::typed(&run.started.file),
         run: run.run,
         standing: standing(&story, holder.as_ref(), left),
         worked: story.worked,
@@ -118,12 +120,14 @@ fn between(earlier: i64, later: i64) -> Duration {
 fn standing(story: &Story, holder: Option<&Owner>, left: Option<Duration>) -> Standing {
     match (story.ended, holder) {
         (Some(ended), _) => Standing::Ended(ended),
-        (None, Some(owner)) => {
-            let by = format!("pid {} of {} on {}", owner.pid, owner.user, owner.host);
-            Standing::Running { by, left }
-        }
+        (None, Some(owner)) => Standing::Running { by: by(owner), left },
         (None, None) => Standing::CutOff,
     }
+}
+
+/// Who writes.
+pub(super) fn by(owner: &Owner) -> String {
+    format!("pid {} of {} on {}", owner.pid, owner.user, owner.host)
 }
 
 /// The longest chain of what has not ended well yet; `None` where a lab has not shown yet how

@@ -6,6 +6,7 @@ use crate::abort::Abort;
 use crate::args::{Global, Workflow};
 use crate::assets;
 use crate::exit::Exit;
+use crate::render::text::count;
 use crate::site;
 use crate::terminal::{Mark, Terminal};
 use crate::workflow::{self, Set};
@@ -36,7 +37,8 @@ pub(crate) fn validate(
     } else {
         let mark = terminal.mark(Mark::Good);
         let (name, site) = (&workflow.name, &site.site.name);
-        terminal.data(format!("{mark} {name} on {site}: {tasks} tasks, {instances} instances"));
+        let (tasks, instances) = (count(tasks, "task"), count(instances, "instance"));
+        terminal.data(format!("{mark} {name} on {site}: {tasks}, {instances}"));
     }
     Ok(Exit::Ok)
 }

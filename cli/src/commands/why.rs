@@ -9,11 +9,12 @@ use flow_engine::journal::Vault;
 use flow_engine::ledger::{Ledger, Row};
 use flow_engine::workflow::{Resolved, Unresolved, Workflow};
 use flow_engine::{Effect, Failure, Instance, InstanceName, RunId, Seq};
-use flow_state::{NamedEvent, RunSummary};
+use flow_state::{NamedEvent, Owner, RunSummary, SiteLock};
 use serde_json::{Value, json};
 
 use super::past::{Past, name_of, now};
 use super::recorded::Recorded;
+use super::status;
 use crate::abort::Abort;
 use crate::args::{Global, Why};
 use crate::execution;
@@ -47,6 +48,7 @@ pub(crate) fn why(terminal: Terminal, global: &Global, args: &Why) -> Result<Exi
         run: &run,
         workflow: &workflow,
         instance,
+        writer: SiteLock::holder(&past.dir).map_err(execution::state)?,
     };
     let view = asked.view();
     if terminal.json {
@@ -81,6 +83,8 @@ struct Asked<'a> {
     run: &'a RunSummary,
     workflow: &'a Workflow,
     instance: Instance,
+    /// Who writes to the site at this moment.
+    writer: Option<Owner>,
     ledger: Ledger,
     history: Vec<NamedEvent>,
     story: Story,
@@ -184,7 +188,10 @@ impl Asked<'_> {
         }
         let row = self.row();
         if let Some(open) = row.and_then(|row| row.open.as_ref()) {
-            return Trouble::Open(open.run);
+            return match self.writer.as_ref().filter(|_| open.run == self.run.run) {
+                Some(owner) => Trouble::Working(open.run, status::by(owner)),
+                None => Trouble::Open(open.run),
+            };
         }
         if let Some(failed) = row.and_then(|row| row.failure.as_ref()) {
             let tries = attempts(&self.history, failed.run);

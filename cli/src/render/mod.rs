@@ -7,8 +7,10 @@
 
 pub(crate) mod change;
 pub(crate) mod graph;
+pub(crate) mod lab;
 pub(crate) mod logs;
 pub(crate) mod names;
+pub(crate) mod outlook;
 pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod report;

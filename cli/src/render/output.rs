@@ -22,14 +22,18 @@ pub(crate) enum Known {
 pub(crate) fn list(outputs: &[(String, Known)]) -> Vec<String> {
     let widest = outputs.iter().map(|(name, _)| width(name)).max().unwrap_or_default();
     let line = |(name, known): &(String, Known)| {
-        let shown = match known {
-            Known::Value(value) => short(value),
-            Known::Secret => format!("a secret: flow output {name} --reveal"),
-            Known::Until(instance) => format!("not known until {instance} has succeeded"),
-        };
-        format!("{}  {shown}", pad(name, widest)).trim_end().to_owned()
+        format!("{}  {}", pad(name, widest), in_short(name, known)).trim_end().to_owned()
     };
     outputs.iter().map(line).collect()
+}
+
+/// What is known of an output, in one line.
+pub(crate) fn in_short(name: &str, known: &Known) -> String {
+    match known {
+        Known::Value(value) => short(value),
+        Known::Secret => format!("a secret: flow output {name} --reveal"),
+        Known::Until(instance) => format!("not known until {instance} has succeeded"),
+    }
 }
 
 /// The beginning of a value, in one line.

@@ -45,7 +45,9 @@ pub(crate) struct RunEnd {
     /// Stopped by the user: how many were stopped or never started.
     pub(crate) interrupted: Option<usize>,
     /// Instances whose effect was asked for, without an outcome.
-    pub(crate) in_doubt: Vec<String>,
+    pub(crate) open: Vec<String>,
+    /// What a good run has led to, by label.
+    pub(crate) facts: Vec<(String, String)>,
 }
 
 /// One failed instance.
@@ -69,6 +71,10 @@ impl RunEnd {
             + self.as_recorded
             + self.recovered
             + self.left_drifted.len()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.applied == 0 && self.recovered == 0
     }
 
     /// The counts of what ended well, as `73 applied, 26 checked`.
@@ -118,7 +124,7 @@ impl RunEnd {
             "failed": failed,
             "blocked": blocked,
             "interrupted": self.interrupted,
-            "in-doubt": self.in_doubt,
+            "in-doubt": self.open,
         })
     }
 }
@@ -128,6 +134,10 @@ pub(crate) fn report(end: &RunEnd) -> Vec<String> {
     let mut lines = vec![headline(end)];
     for (name, diff) in &end.left_drifted {
         lines.extend(hang(&format!("  ! {name}   "), &format!("{diff}; left alone")));
+    }
+    if !end.is_idle() && !end.facts.is_empty() {
+        lines.push(String::new());
+        lines.extend(facts(&end.facts));
     }
     for failed in &end.failed {
         lines.push(String::new());
@@ -157,8 +167,7 @@ fn headline(end: &RunEnd) -> String {
         let ended = format!("{} done, {left} not", end.done());
         return format!("! {workflow} on {site}, run {run}, stopped after {time}{over}   {ended}");
     }
-    let idle = end.applied == 0 && end.recovered == 0;
-    let idle = if idle { "nothing to do: " } else { "" };
+    let idle = if end.is_idle() { "nothing to do: " } else { "" };
     format!("✓ {workflow} on {site} in {time}{over}   {idle}{}", end.counts())
 }
 
@@ -233,16 +242,24 @@ fn aftermath(end: &RunEnd) -> Vec<String> {
         let blocked = folded(names).join(", ");
         lines.extend(hang(label, &format!("{blocker} → {blocked}")));
     }
-    if end.failed.is_empty() && end.interrupted.is_none() {
-        return lines;
-    }
-    if end.in_doubt.is_empty() {
+    if !end.open.is_empty() {
+        let (number, names) = (end.open.len(), end.open.iter().map(String::as_str));
+        let names = folded(names).join(", ");
+        let resume = format!("`flow resume{}` looks first", end.site_flag);
+        let words = format!("{names}: asked for, the end is not known; {resume}");
+        lines.extend(hang(&pad(&format!("  open {number}"), 11), &words));
+    } else if !end.failed.is_empty() || end.interrupted.is_some() {
         lines.push("  safe     nothing is half done".to_owned());
-    } else {
-        let open = end.in_doubt.join(", ");
-        lines.extend(hang("  open     ", &format!("{open}: asked for, its end is not known")));
     }
     lines
+}
+
+/// Labels with what stands behind each, one below the other.
+fn facts(facts: &[(String, String)]) -> Vec<String> {
+    let widest = facts.iter().map(|(label, _)| width(label)).max().unwrap_or_default();
+    let line =
+        |(label, words): &(String, String)| hang(&format!("  {}  ", pad(label, widest)), words);
+    facts.iter().flat_map(line).collect()
 }
 
 /// The commands to go on with, with what each is good for.

@@ -37,6 +37,8 @@ pub(crate) struct StatusView {
     pub(crate) site_flag: String,
     /// The workflow.
     pub(crate) workflow: String,
+    /// How the workflow is named on a command line here.
+    pub(crate) typed: String,
     /// The run's number.
     pub(crate) run: RunId,
     /// Where it is.
@@ -136,7 +138,10 @@ fn headline(view: &StatusView) -> String {
             format!("{workflow}, run {run}: {}, {last}, after {worked}", word(*ended))
         }
         Standing::CutOff => {
-            format!("{workflow}, run {run}: its process died after {worked}, {last}")
+            // When it died, nobody wrote down.
+            format!(
+                "{workflow}, run {run}: its process died; its last event came after {worked}, {last}"
+            )
         }
     }
 }
@@ -155,7 +160,7 @@ fn next(view: &StatusView) -> Vec<(String, String)> {
         Standing::Running { .. } => {}
         Standing::Ended(RunEnded::Complete) => {
             let words = "looks again, and does only what is missing".to_owned();
-            commands.push((format!("flow run {}{site}", view.workflow), words));
+            commands.push((format!("flow run {}{site}", view.typed), words));
         }
         Standing::Ended(RunEnded::Failed | RunEnded::Interrupted) | Standing::CutOff => {
             commands.push((format!("flow resume{site}"), "goes on where it stopped".to_owned()));
@@ -261,6 +266,7 @@ mod tests {
             site: "home".to_owned(),
             site_flag: " --site home".to_owned(),
             workflow: "bootstrap".to_owned(),
+            typed: "bootstrap".to_owned(),
             run: RunId(9),
             standing,
             worked: Duration::from_secs(549),
@@ -311,6 +317,15 @@ next   flow resume --site home             goes on where it stopped
 
 "#]]
         );
+    }
+
+    #[test]
+    fn the_next_command_is_one_that_can_be_typed() {
+        let typed = "ten.toml".to_owned();
+        let view = StatusView { typed, ..view(Standing::Ended(RunEnded::Complete)) };
+        let lines = status(&view);
+        let next = lines.last().unwrap();
+        assert!(next.starts_with("next   flow run ten.toml --site home "), "{next}");
     }
 
     #[test]

@@ -1,7 +1,23 @@
 //! Lines of a given width.
 
-/// How wide a page is.
+use std::sync::OnceLock;
+
+/// How wide a page is, where there is room for it.
 pub(crate) const PAGE: usize = 100;
+
+/// How wide the terminal is, where it is narrower than a page.
+static NARROW: OnceLock<usize> = OnceLock::new();
+
+/// Makes pages no wider than a terminal; said once, before anything is rendered.
+pub(crate) fn narrow_to(columns: usize) {
+    // Whoever comes second speaks of the same terminal.
+    let _ = NARROW.set(columns);
+}
+
+/// How wide a page is here.
+pub(crate) fn page() -> usize {
+    NARROW.get().map_or(PAGE, |columns| PAGE.min(*columns))
+}
 
 /// How many columns a text takes; every glyph that flow prints takes one.
 pub(crate) fn width(text: &str) -> usize {
@@ -39,7 +55,7 @@ pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
 /// A text after a label, wrapped so that its further lines stand under the first.
 pub(crate) fn hang(label: &str, text: &str) -> Vec<String> {
     let indent = width(label);
-    let mut lines = wrap(text, PAGE.saturating_sub(indent).max(20)).into_iter();
+    let mut lines = wrap(text, page().saturating_sub(indent).max(20)).into_iter();
     let first = lines.next().unwrap_or_default();
     let mut hung = vec![format!("{label}{first}").trim_end().to_owned()];
     hung.extend(lines.map(|line| format!("{}{line}", " ".repeat(indent))));

@@ -13,6 +13,17 @@ pub(crate) fn took(duration: Duration) -> String {
     }
 }
 
+/// A duration that is only expected, and so said without false precision: `1s`, `36s`, `27m`.
+pub(crate) fn about(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64().round().max(1.0);
+    let whole = Duration::from_secs_f64(seconds);
+    match whole.as_secs() {
+        0..60 => format!("{}s", whole.as_secs()),
+        60..600 | 3600.. => took(whole),
+        600..3600 => format!("{}m", whole.as_secs() / 60),
+    }
+}
+
 /// How long ago something was, in words.
 pub(crate) fn ago(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -32,6 +43,8 @@ mod tests {
     fn durations_are_short() {
         let shown = [0.05, 9.94, 10.0, 124.0, 3900.0].map(|s| took(Duration::from_secs_f64(s)));
         assert_eq!(shown, ["0.1s", "9.9s", "10s", "2m04s", "1h05m"]);
+        let shown = [0.2, 35.6, 124.0, 2120.0].map(|s| about(Duration::from_secs_f64(s)));
+        assert_eq!(shown, ["1s", "36s", "2m04s", "35m"]);
         assert_eq!(ago(Duration::from_hours(72)), "3 days ago");
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::change::Changed;
 use super::names::folded;
 use super::report;
-use super::text::{PAGE, hang, pad, width};
+use super::text::{hang, pad, page, width};
 use super::time::ago;
 
 /// The most changed places that are shown.
@@ -35,6 +35,8 @@ pub(crate) enum Trouble {
     None,
     /// Its `when` is false.
     LeftOut,
+    /// Its effect was asked for by this process, which goes on.
+    Working(RunId, String),
     /// Its effect was asked for, and nobody knows whether it happened.
     Open(RunId),
     /// It failed, so many tries in.
@@ -127,6 +129,7 @@ impl WhyView {
         match &self.trouble {
             Trouble::None => {}
             Trouble::LeftOut => object["left-out"] = json!(true),
+            Trouble::Working(run, by) => object["working"] = json!({ "run": run, "by": by }),
             Trouble::Open(run) => object["open-in-run"] = json!(run),
             Trouble::Failed(run, failure, attempts) => {
                 object["failed"] = json!({ "run": run, "failure": failure, "attempts": attempts });
@@ -170,6 +173,7 @@ fn headline(view: &WhyView) -> Vec<String> {
     let name = &view.name;
     let words = match &view.trouble {
         Trouble::LeftOut => format!("{name} is left out: its `when` is false"),
+        Trouble::Working(run, by) => format!("{name} is being worked on now by {by}, run {run}"),
         Trouble::Open(run) => {
             format!("{name} is in doubt: run {run} asked for its effect and has no outcome of it")
         }
@@ -181,7 +185,7 @@ fn headline(view: &WhyView) -> Vec<String> {
         Trouble::None => {
             let (decision, reason) = (decision(view), reason(view));
             let line = format!("{name} {decision}: {reason}");
-            if width(&line) > PAGE {
+            if width(&line) > page() {
                 return [format!("{name} {decision}:"), format!("  {reason}")].into();
             }
             line
@@ -289,7 +293,7 @@ fn kind(view: &WhyView) -> String {
 fn next(view: &WhyView) -> Vec<(String, String)> {
     let WhyView { name, site_flag: site, .. } = view;
     match &view.trouble {
-        Trouble::None | Trouble::LeftOut => Vec::new(),
+        Trouble::None | Trouble::LeftOut | Trouble::Working(..) => Vec::new(),
         Trouble::Open(_) => vec![(
             format!("flow resume{site}"),
             "looks whether it took hold, before anything else".to_owned(),

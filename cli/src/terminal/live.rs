@@ -1,48 +1,56 @@
 //! A run on a terminal: a line for each finished layer and each running instance, and one for all.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod board;
+mod screen;
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use flow_engine::event::Event;
 use flow_engine::report::{Progress, Reporter};
 use flow_engine::workflow::Workflow;
 use flow_engine::{Attempt, Instance, Stop};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
-use super::{Mark, Terminal};
+use super::{Mark, Terminal, plain};
+use crate::render::outlook::Outlook;
 use crate::render::time::took;
+use board::Board;
+use screen::Screen;
 
-/// Repaints a second.
-const RATE: u8 = 10;
-
-/// The most running instances that are shown; the others are counted.
-const LINES: usize = 8;
+/// How often what passes is painted, at most and at least.
+const TICK: Duration = Duration::from_millis(100);
+/// How old a forecast may become.
+const FORECAST: Duration = Duration::from_secs(1);
 
 /// Shows a run while it goes on.
 pub(crate) struct Live {
     terminal: Terminal,
     workflow: Arc<Workflow>,
-    screen: MultiProgress,
-    whole: ProgressBar,
-    running: BTreeMap<Instance, Line>,
-    layers: Vec<Layer>,
+    view: Arc<Mutex<View>>,
+    /// Paints every now and then, until the sender is dropped.
+    painter: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
+    is_full: bool,
 }
 
-/// A running instance.
-struct Line {
-    bar: Option<ProgressBar>,
-    since: Instant,
+/// What is shown, and where.
+struct View {
+    board: Board,
+    screen: Screen,
+    /// Lines that are to stay and are not written yet.
+    staying: Vec<String>,
+    painted: Option<Instant>,
 }
 
-/// How far a layer is.
-struct Layer {
-    name: String,
-    left: usize,
-    size: usize,
-    failed: bool,
-    since: Option<Instant>,
+impl View {
+    fn paint(&mut self) {
+        let now = Instant::now();
+        let lines = self.board.lines(screen::columns(), now);
+        self.screen.paint(&std::mem::take(&mut self.staying), &lines);
+        self.painted = Some(now);
+    }
 }
 
 impl Live {
@@ -51,126 +59,135 @@ impl Live {
         terminal: Terminal,
         workflow: Arc<Workflow>,
         considered: impl Iterator<Item = Instance>,
+        outlook: Option<Arc<Outlook>>,
     ) -> Self {
-        let target = ProgressDrawTarget::stderr_with_hz(RATE);
-        let screen = MultiProgress::with_draw_target(target);
-        let mut layers = layers(&workflow);
-        let mut count = 0;
-        for instance in considered {
-            let layer = workflow.task_of(instance).layer.unwrap_or(workflow.layers.len());
-            layers[layer].left += 1;
-            layers[layer].size += 1;
-            count += 1;
-        }
-        let whole = screen.add(ProgressBar::new(count));
-        let style = ProgressStyle::with_template("{bar:40.cyan} {pos}/{len}  {elapsed}");
-        whole.set_style(style.expect("the template is valid").progress_chars("━╸─"));
-        Self { terminal, workflow, screen, whole, running: BTreeMap::new(), layers }
+        let board =
+            Board::new(Arc::clone(&workflow), considered.collect(), outlook, Instant::now());
+        let (screen, staying) = (Screen::default(), Vec::new());
+        let view = View { board, screen, staying, painted: None };
+        let view = Arc::new(Mutex::new(view));
+        let (end, ended) = mpsc::channel();
+        let shown = Arc::clone(&view);
+        let painter = std::thread::spawn(move || {
+            while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                paint(&shown);
+            }
+        });
+        Self { terminal, workflow, view, painter: Some((end, painter)), is_full: false }
     }
 
     /// Clears what is in progress and leaves the finished lines.
     pub(crate) fn close(&mut self) {
-        self.running.clear();
-        self.whole.finish_and_clear();
+        let Some((end, painter)) = self.painter.take() else { return };
+        drop(end);
+        // It has nothing to say, and a panic of it is told by itself.
+        let _ = painter.join();
+        let mut view = lock(&self.view);
+        let View { screen, staying, .. } = &mut *view;
+        screen.paint(&std::mem::take(staying), &[]);
     }
 
     fn name(&self, instance: Instance) -> &str {
         self.workflow.instance(instance).name.as_str()
     }
 
-    fn print(&self, line: &str) {
-        // A terminal that went away does not stop a run.
-        let _ = self.screen.println(line);
-    }
-
-    fn start(&mut self, instance: Instance, words: &str) {
-        let layer = self.layer_of(instance);
-        self.layers[layer].since.get_or_insert_with(Instant::now);
-        let shown = self.running.values().filter(|line| line.bar.is_some()).count();
-        let name = self.name(instance).to_owned();
-        let (screen, whole) = (&self.screen, &self.whole);
-        let line = self.running.entry(instance).or_insert_with(|| {
-            let bar = (shown < LINES).then(|| {
-                let bar = screen.insert_before(whole, ProgressBar::no_length());
-                let template = "    {prefix:28} {elapsed:>5}   {wide_msg}";
-                let style = ProgressStyle::with_template(template);
-                bar.set_style(style.expect("the template is valid"));
-                bar.set_prefix(name);
-                bar.enable_steady_tick(Duration::from_millis(250));
-                bar
-            });
-            Line { bar, since: Instant::now() }
-        });
-        if let Some(bar) = &line.bar {
-            bar.set_message(words.lines().next().unwrap_or_default().to_owned());
+    /// A line that stays: at once if nothing was painted just now, else with the next painting.
+    fn print(&self, line: impl Into<String>) {
+        let mut view = lock(&self.view);
+        view.staying.push(line.into());
+        if view.painted.is_none_or(|at| at.elapsed() >= TICK) {
+            view.paint();
         }
     }
 
-    fn layer_of(&self, instance: Instance) -> usize {
-        self.workflow.task_of(instance).layer.unwrap_or(self.workflow.layers.len())
+    fn work(&self, instance: Instance, words: &str) {
+        lock(&self.view).board.work(instance, words, Instant::now());
     }
 
     /// An instance has ended; says the layer's line when it was the last one.
-    fn end(&mut self, instance: Instance, good: bool) {
-        if let Some(Line { bar: Some(bar), .. }) = self.running.remove(&instance) {
-            bar.finish_and_clear();
+    fn end(&self, instance: Instance, good: bool) {
+        let folded = lock(&self.view).board.end(instance, good, Instant::now());
+        if let Some(folded) = folded {
+            let mark = self.terminal.mark(if folded.good { Mark::Good } else { Mark::Bad });
+            self.print(format!("{mark} {}", folded.line));
         }
-        self.whole.inc(1);
-        let layer = self.layer_of(instance);
-        let Layer { name, left, size, failed, since } = &mut self.layers[layer];
-        *failed |= !good;
-        *left = left.saturating_sub(1);
-        if *left == 0 {
-            let mark = self.terminal.mark(if *failed { Mark::Bad } else { Mark::Good });
-            let time = since.map(|since| since.elapsed()).unwrap_or_default();
-            let line = format!("{mark} {name:<14} {size:>3}   {}", took(time));
-            self.print(&line);
-        }
+    }
+
+    fn say(&self, mark: Mark, instance: Instance, words: &str) {
+        self.print(format!("{} {}: {words}", self.terminal.mark(mark), self.name(instance)));
+    }
+
+    /// Leaves the screen to a question.
+    fn ask(&self) {
+        let mut view = lock(&self.view);
+        view.board.ask(true);
+        view.paint();
     }
 }
 
-/// One layer for each of the workflow's, and one for tasks without.
-fn layers(workflow: &Workflow) -> Vec<Layer> {
-    let names = workflow.layers.iter().cloned().chain(std::iter::once(workflow.name.clone()));
-    names.map(|name| Layer { name, left: 0, size: 0, failed: false, since: None }).collect()
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A view is only data: one that panicked while it wrote leaves nothing worse than a wrong line.
+fn lock(view: &Mutex<View>) -> MutexGuard<'_, View> {
+    view.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Paints the view as it is now. A forecast is made while nobody waits for the view.
+fn paint(view: &Mutex<View>) {
+    let outdated = lock(view).board.outdated(FORECAST, Instant::now());
+    if let Some(spent) = outdated {
+        let left = spent.left();
+        lock(view).board.expect(left, Instant::now());
+    }
+    lock(view).paint();
 }
 
 impl Reporter for Live {
     fn progress(&mut self, progress: Progress) {
         match progress {
-            Progress::Probing(instance) => self.start(instance, "looking"),
-            Progress::Applying(instance, _) => self.start(instance, "asking for the change"),
-            Progress::Settling(instance, what) => self.start(instance, &what),
+            Progress::Probing(instance) => self.work(instance, "looking"),
+            Progress::Applying(instance, _) => {
+                lock(&self.view).board.ask(false);
+                self.work(instance, "asking for the change");
+            }
+            Progress::Settling(instance, what) => self.work(instance, &what),
             Progress::Retrying { instance, failure, after, .. } => {
-                self.start(instance, &format!("{failure}, again in {}", took(after)));
+                self.work(instance, &format!("{failure}, again in {}", took(after)));
             }
             Progress::Succeeded { instance, notes, .. } => {
                 for note in notes {
-                    let mark = self.terminal.mark(Mark::Warn);
-                    let line = format!("{mark} {}: {note}", self.name(instance));
-                    self.print(&line);
+                    self.say(Mark::Warn, instance, &note);
                 }
                 self.end(instance, true);
             }
-            Progress::Failed { instance, failure, .. } => {
-                let since = self.running.get(&instance).map(|line| line.since.elapsed());
-                let mark = self.terminal.mark(Mark::Bad);
-                let time = took(since.unwrap_or_default());
-                let line = format!("{mark} {:<28} {time:<6} {failure}", self.name(instance));
-                self.print(&line);
+            Progress::Failed { instance, failure, took: time } => {
+                let words = format!("{failure}, after {}", took(time));
+                self.say(Mark::Bad, instance, &words);
                 self.end(instance, false);
             }
             Progress::Blocked(instance, _) => self.end(instance, false),
-            Progress::Skipped(instance) => self.end(instance, true),
-            Progress::Stopping(Stop::Graceful) => {
-                self.print("stopping: what is in flight finishes; once more to abandon it");
-            }
-            Progress::Stopping(Stop::Forced) => self.print("abandoning what is in flight"),
-            Progress::Stopping(Stop::No) | Progress::BeforeFirstWrite => {}
+            Progress::BeforeFirstWrite => self.ask(),
+            Progress::Skipped(_) | Progress::Stopping(Stop::No) => {}
+            Progress::Stopping(Stop::Graceful) => self.print(plain::STOPPING),
+            Progress::Stopping(Stop::Forced) => self.print(plain::ABANDONING),
         }
     }
 
-    fn durable(&mut self, _: &[Event]) {}
+    fn durable(&mut self, _: &[Event]) {
+        if std::mem::take(&mut self.is_full) {
+            self.print(plain::SPACE_AGAIN);
+        }
+    }
 
     fn log(&mut self, _: Instance, _: Attempt, _: &[u8]) {}
+
+    fn disk_is_full(&mut self) {
+        if !std::mem::replace(&mut self.is_full, true) {
+            self.print(format!("{} {}", self.terminal.mark(Mark::Warn), plain::DISK_IS_FULL));
+        }
+    }
 }

@@ -9,16 +9,27 @@ use std::sync::Arc;
 use super::{Mark, Terminal};
 use crate::render::time::took;
 
+/// What is said at the first request to stop.
+pub(super) const STOPPING: &str = "stopping: what is in flight finishes; once more to abandon it";
+/// What is said at the second one.
+pub(super) const ABANDONING: &str = "abandoning what is in flight";
+/// What is said when history cannot be written for want of space.
+pub(super) const DISK_IS_FULL: &str =
+    "the disk is full; waiting for space (nothing new is started)";
+/// What is said when it can be written again.
+pub(super) const SPACE_AGAIN: &str = "there is space again; going on";
+
 /// Prints a run line by line.
 pub(crate) struct Plain {
     terminal: Terminal,
     workflow: Arc<Workflow>,
+    is_full: bool,
 }
 
 impl Plain {
     /// A printer for a workflow.
     pub(crate) fn new(terminal: Terminal, workflow: Arc<Workflow>) -> Self {
-        Self { terminal, workflow }
+        Self { terminal, workflow, is_full: false }
     }
 
     fn name(&self, instance: Instance) -> &str {
@@ -62,10 +73,8 @@ impl Reporter for Plain {
                 let (mark, name) = (terminal.mark(Mark::Warn), self.name(instance));
                 terminal.say(format!("{mark} {name:<28} {failure}, again in {}", took(after)));
             }
-            Progress::Stopping(Stop::Graceful) => {
-                terminal.say("stopping: what is in flight finishes; once more to abandon it");
-            }
-            Progress::Stopping(Stop::Forced) => terminal.say("abandoning what is in flight"),
+            Progress::Stopping(Stop::Graceful) => terminal.say(STOPPING),
+            Progress::Stopping(Stop::Forced) => terminal.say(ABANDONING),
             Progress::Stopping(Stop::No)
             | Progress::Probing(_)
             | Progress::Applying(..)
@@ -76,7 +85,17 @@ impl Reporter for Plain {
         }
     }
 
-    fn durable(&mut self, _: &[Event]) {}
+    fn durable(&mut self, _: &[Event]) {
+        if std::mem::take(&mut self.is_full) {
+            self.terminal.say(SPACE_AGAIN);
+        }
+    }
 
     fn log(&mut self, _: Instance, _: Attempt, _: &[u8]) {}
+
+    fn disk_is_full(&mut self) {
+        if !std::mem::replace(&mut self.is_full, true) {
+            self.terminal.say(format!("{} {DISK_IS_FULL}", self.terminal.mark(Mark::Warn)));
+        }
+    }
 }

@@ -10,7 +10,7 @@ use schemars::Schema;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::cx::Cx;
+use crate::cx::{Cx, Stop};
 use crate::failure::Failure;
 use crate::id::InstanceName;
 use crate::kind::{Effect, Manual, Mark, OnDrift, Presence, Retry, Settle};
@@ -32,6 +32,8 @@ pub enum Reaction {
     Late(Duration),
     /// Never.
     Hang,
+    /// Not before the user wants it abandoned; then with a failure that says so.
+    WindDown,
     /// The kind panics.
     Panic,
 }
@@ -213,6 +215,7 @@ impl Simulated {
             Reaction::LoseReply => (Duration::ZERO, Err(lost())),
             Reaction::Late(late) => (late, Ok(())),
             Reaction::Hang => pending().await,
+            Reaction::WindDown => return Err(wound_down(cx).await),
             Reaction::Panic => panicking(),
         };
         // A power cut comes before the effect, or between the effect and the reply.
@@ -221,6 +224,12 @@ impl Simulated {
         self.world.power.step().await;
         answer
     }
+}
+
+async fn wound_down(cx: &Cx) -> Failure {
+    // An error means that nobody is left who could ask.
+    let _ = cx.stop().wait_for(|stop| *stop == Stop::Forced).await;
+    Failure::new("world::killed", "ended by a signal", Retry::Never)
 }
 
 #[async_trait]
@@ -283,6 +292,7 @@ impl AnyKind for Simulated {
             }
             Some(Reaction::Late(late)) => tokio::time::sleep(late).await,
             Some(Reaction::Hang) => pending().await,
+            Some(Reaction::WindDown) => return Err(wound_down(cx).await),
             Some(Reaction::Panic) => panicking(),
         }
         if self.effect == Effect::Gate {

@@ -257,7 +257,7 @@ fn declare<'a>(
     findings: &mut Findings,
 ) -> Declared<'a> {
     if !units::is_name(&entry.key) {
-        findings.push(super::names::bad_name("input", &entry.key, entry.key_span));
+        findings.push(super::names::bad_name("an input", &entry.key, entry.key_span));
     }
     let default =
         table.get("default").and_then(|default| statics.value(&default.value, None, findings));

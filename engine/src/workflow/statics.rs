@@ -308,6 +308,8 @@ impl<'a> Statics<'a> {
                 let keys: Vec<&str> = fields.keys().map(String::as_str).collect();
                 if keys.is_empty() && reference.root == Root::Site && reach == 0 {
                     Some("no site is in use: choose one by `--site`".to_owned())
+                } else if keys.is_empty() {
+                    Some(format!("`{way}` is empty"))
                 } else {
                     suggest(name, keys, &format!("`{way}` has"))
                 }

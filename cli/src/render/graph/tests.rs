@@ -65,7 +65,7 @@ fn layers_are_rows_and_the_longest_chain_is_heavy() {
     assert_data_eq!(
         text(&picture).join("\n") + "\n",
         str![[r#"
-small  6 tasks, 6 instances, 2 layers, 1 left out; critical path (━) expected 2m00s; ⚿ protected
+small  6 tasks, 6 instances, 2 layers, 1 left out; critical path (━) estimated 2m00s; ⚿ protected
 
 first    1m30s  ┏━ machine ×2   key ⚿
 second   2m00s  ┗━ cluster   look ─ look-again

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Layer, Picture, Times};
-use crate::render::text::{PAGE, count, pad, width};
+use crate::render::text::{count, pad, page, width};
 use crate::render::time::took;
 
 /// Between two chains.
@@ -19,7 +19,7 @@ pub(crate) fn text(picture: &Picture<'_>) -> Vec<String> {
     lines.push(String::new());
     let critical = picture.critical();
     let label = layers.iter().map(|layer| width(name(layer))).max().unwrap_or_default();
-    let room = PAGE - label - TIME - BAR;
+    let room = page().saturating_sub(label + TIME + BAR);
     let mut rows: Vec<Row> = Vec::new();
     for layer in &layers {
         let heading = format!(
@@ -84,8 +84,8 @@ fn headline(picture: &Picture<'_>) -> String {
         counts.push(format!("{skipped} left out"));
     }
     let times = match picture.times {
-        Times::Expected => "expected",
-        Times::Learned => "usual",
+        Times::Expected => "estimated",
+        Times::Learned => "usually",
     };
     let time = took(picture.took());
     let counts = counts.join(", ");

@@ -30,6 +30,25 @@ fn a_success_is_one_line() {
 }
 
 #[test]
+fn a_run_that_changed_something_says_what_it_led_to() {
+    let fact = |label: &str, words: &str| (label.to_owned(), words.to_owned());
+    let facts = vec![fact("api", "https://127.2.1.1:6443"), fact("protected", "app-keys")];
+    let end = RunEnd { applied: 2, facts, ..end() };
+    assert_data_eq!(
+        shown(&end),
+        str![[r#"
+✓ bootstrap on lab in 41s   2 applied
+
+  api        https://127.2.1.1:6443
+  protected  app-keys
+
+"#]]
+    );
+    let idle = RunEnd { applied: 0, checked: 2, ..end };
+    assert_eq!(shown(&idle).lines().count(), 1);
+}
+
+#[test]
 fn a_second_run_says_that_there_is_nothing_to_do() {
     let took = Duration::from_millis(1100);
     let drift = ("create-vm/worker1".to_owned(), "memory 12288 MiB, site says 16384".to_owned());
@@ -115,7 +134,7 @@ fn two_failures_are_told_apart_and_what_is_in_doubt_is_named() {
             ("c".to_owned(), vec!["a".to_owned()]),
             ("d".to_owned(), vec!["b".to_owned()]),
         ],
-        in_doubt: vec!["b".to_owned()],
+        open: vec!["b".to_owned()],
         ..end()
     };
     assert_data_eq!(
@@ -131,7 +150,7 @@ fn two_failures_are_told_apart_and_what_is_in_doubt_is_named() {
 
   blocked  a → c
            b → d
-  open     b: asked for, its end is not known
+  open 1   b: asked for, the end is not known; `flow resume` looks first
 
 next   flow resume   after the fix; starts with a
        flow why a    what was asked and answered, attempt by attempt
@@ -143,6 +162,10 @@ next   flow resume   after the fix; starts with a
 #[test]
 fn an_interrupted_run_says_how_to_go_on() {
     let end = RunEnd { applied: 12, interrupted: Some(90), sessions: 2, ..end() };
+    let open = vec!["create-vm/worker0".to_owned()];
+    let in_flight = shown(&RunEnd { open, ..end.clone() });
+    assert!(in_flight.contains("open 1   create-vm/worker0: asked for"), "{in_flight}");
+    assert!(!in_flight.contains("nothing is half done"), "{in_flight}");
     assert_data_eq!(
         shown(&end),
         str![[r#"

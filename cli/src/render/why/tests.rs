@@ -105,6 +105,7 @@ fn every_sort_of_answer_has_its_words() {
             head(WhyView { effect: Effect::Gate, ..nothing() }),
             head(WhyView { inputs: Inputs::Until("create-vm".to_owned()), ..view() }),
             head(WhyView { trouble: Trouble::Open(RunId(8)), ..view() }),
+            head(WhyView { trouble: Trouble::Working(RunId(8), "pid 7".to_owned()), ..view() }),
             head(WhyView { trouble: Trouble::Blocked(RunId(8), by), ..view() }),
         ]
         .join("\n")
@@ -121,6 +122,7 @@ apply-config/worker0 is looked at in every run: nothing is recorded of it on hom
 apply-config/worker0 would be looked at, and applied if the world differs:
   its inputs are not known until create-vm has succeeded
 apply-config/worker0 is in doubt: run 8 asked for its effect and has no outcome of it
+apply-config/worker0 is being worked on now by pid 7, run 8
 apply-config/worker0 could not start in run 8: kube-api failed
 
 "#]]

@@ -84,7 +84,13 @@ async fn an_interrupt_before_the_call_settles_no_older_doubt() {
 async fn the_second_interrupt_drops_applies_and_leaves_them_open() {
     let stage = Stage::default();
     stage.world.on_apply("t", [Reaction::Hang]);
-    let workflow = workflow(vec![one(&stage, Effect::Converge)], &[]);
+    // Its command is killed for the user's sake: that is no failure, and blocks nobody.
+    stage.world.on_apply("killed", [Reaction::WindDown]);
+    stage.world.on_probe("look", [Reaction::WindDown]);
+    let killed = sketch(&stage, "killed", Effect::Action, &[]);
+    let look = sketch(&stage, "look", Effect::Gate, &[]);
+    let next = sketch(&stage, "next", Effect::Converge, &[1]);
+    let workflow = workflow(vec![one(&stage, Effect::Converge), killed, look, next], &[]);
     let (stop, stopped) = watch::channel(Stop::No);
     let run = prepared(&stage, &workflow, Selected::all(&workflow));
     let mut ears = Ears::default();
@@ -95,9 +101,10 @@ async fn the_second_interrupt_drops_applies_and_leaves_them_open() {
         stop.send_replace(Stop::Forced);
     });
     let summary = summary.unwrap();
-    assert_eq!(summary.endings, [Ending::Interrupted]);
+    let stopped = Ending::Interrupted;
+    assert_eq!(summary.endings, [stopped.clone(), stopped.clone(), stopped, Ending::NotStarted]);
     assert!(summary.took < Duration::from_secs(3));
-    assert!(open(&stage, &workflow, 0));
+    assert!(open(&stage, &workflow, 0) && open(&stage, &workflow, 1));
 }
 
 #[tokio::test(start_paused = true)]
