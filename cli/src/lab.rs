@@ -59,7 +59,7 @@ impl Beside {
     }
 }
 
-/// Whether every running machine has booted, and every cluster has all of its nodes.
+/// Whether every running machine has booted, and every cluster has all its nodes and APIs.
 fn is_up(status: &flow_lab::Status) -> bool {
     let running = status.vms.iter().filter(|vm| vm["status"] == "running").count();
     let booted =
@@ -67,7 +67,9 @@ fn is_up(status: &flow_lab::Status) -> bool {
     let booted = status.machines.iter().filter(booted).count();
     let etcd = status.machines.iter().any(|machine| !machine["etcd"].is_null());
     let ready = |cluster: &Value| {
-        cluster["servers"].as_u64() > Some(0) && cluster["nodes"] == cluster["nodes_ready"]
+        let controllers =
+            status.machines.iter().filter(|machine| machine["etcd"] == cluster["etcd"]).count();
+        cluster["servers"] == controllers && cluster["nodes"] == cluster["nodes_ready"]
     };
     booted == running && status.clusters.is_empty() != etcd && status.clusters.iter().all(ready)
 }
@@ -133,9 +135,10 @@ fn world(site: &SiteAt, options: &LabOptions) -> Result<Options, Abort> {
     let listed = value.pointer("/lab/faults").and_then(Value::as_array).into_iter().flatten();
     let listed = listed.filter_map(Value::as_str);
     for fault in listed.chain(options.lab_fault.iter().map(String::as_str)) {
-        world.faults.push(
-            fault.parse().map_err(|error: flow_lab::FaultError| Abort::new(Exit::Usage, error))?,
-        );
+        let nodes = value.pointer("/nodes").and_then(Value::as_object).into_iter();
+        let machines = nodes.flat_map(|nodes| nodes.keys().map(String::as_str));
+        let fault = fault.parse().and_then(|fault: flow_lab::Fault| fault.among(machines));
+        world.faults.push(fault.map_err(|error| Abort::new(Exit::Usage, error))?);
     }
     world.tree = assets::tree();
     Ok(world)

@@ -3,35 +3,37 @@
 //! Nothing is asked of the world before its intent is durable, and an error of a probe never
 //! leads to an apply.
 
+mod assignment;
+mod caught;
 pub(crate) mod glance;
+mod kept;
 pub(crate) mod known;
 mod settle;
 pub(crate) mod stopped;
 mod success;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::cx::{Cx, CxParts, SiteContext, Stop};
+use crate::cx::{Cx, CxParts, Stop};
 use crate::decide::{Case, Decision, decide};
-use crate::event::{Body, Done, Fingerprint, Intent, Outcome};
+use crate::event::{Body, Done, Intent, Outcome};
 use crate::failure::Failure;
-use crate::id::{Attempt, Instance, InstanceName, RunId, Seq, Token};
-use crate::journal::Vault;
+use crate::id::{InstanceName, Seq};
 use crate::kind::{Effect, Retry};
-use crate::ledger::Row;
-use crate::redact::Redactor;
 use crate::registry::AnyVerdict;
 use crate::report::Progress;
-use crate::runner::desk::{Desk, Entry, NotDurable, Told};
+use crate::runner::desk::{Entry, NotDurable, Told};
 use crate::runner::page::{Page, PageParts};
-use crate::runner::stop::FirstWrite;
-use crate::secret::Secrets;
-use crate::workflow::{InstanceDef, Resolved, Task, Workflow};
+use crate::workflow::{InstanceDef, Task};
 
+pub(crate) use assignment::{Assignment, End, Finished, Lent, Orders, Returned};
+pub(crate) use caught::joined;
+use caught::{Panicked, caught};
 use known::{Known, Said};
 use settle::Polling;
 
@@ -40,87 +42,18 @@ const LONGEST_LOOK: Duration = Duration::from_mins(1);
 /// What a kind that watches the stop gets to end its children after the second interrupt.
 const WIND_DOWN: Duration = Duration::from_secs(23);
 
-/// What all attempts of a run share.
-pub(crate) struct Lent {
-    pub(crate) workflow: Arc<Workflow>,
-    pub(crate) desk: Arc<Desk>,
-    pub(crate) vault: Arc<dyn Vault>,
-    pub(crate) site: Arc<SiteContext>,
-    pub(crate) redactor: Arc<Redactor>,
-    pub(crate) stop: watch::Receiver<Stop>,
-    pub(crate) first_write: FirstWrite,
-    pub(crate) run: RunId,
-    pub(crate) seed: u64,
-}
-
-/// One try, as the runner hands it out.
-pub(crate) struct Assignment {
-    pub(crate) instance: Instance,
-    pub(crate) attempt: Attempt,
-    /// Whether a failure of this one is final.
-    pub(crate) last: bool,
-    /// What is known; given back with what this try adds.
-    pub(crate) row: Row,
-    pub(crate) resolved: Resolved,
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) token: Token,
-    pub(crate) orders: Orders,
-    /// What an earlier try of this session asked for.
-    pub(crate) meant: Option<Done>,
-}
-
-/// What a person, or the run, wants of a try.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Orders {
-    pub(crate) force: bool,
-    pub(crate) redo: bool,
-    /// Only to find out whether an open effect has taken hold: nothing is asked for.
-    pub(crate) only_look: bool,
-}
-
-/// A try that is over.
-pub(crate) struct Returned {
-    pub(crate) instance: Instance,
-    pub(crate) attempt: Attempt,
-    pub(crate) row: Row,
-    pub(crate) meant: Option<Done>,
-    pub(crate) end: End,
-}
-
-/// How a try ended.
-pub(crate) enum End {
-    /// As declared.
-    Succeeded(Box<Finished>),
-    /// Not as declared.
-    Failed {
-        failure: Failure,
-        /// Whether another try may help. Else the failure is on its way into history.
-        again: bool,
-        in_doubt: bool,
-    },
-    /// The user stopped it; an open intent stays open.
-    Interrupted,
-    /// History cannot be written any more.
-    Lost,
-}
-
-/// What a success hands on.
-pub(crate) struct Finished {
-    pub(crate) done: Done,
-    pub(crate) outputs: serde_json::Value,
-    pub(crate) secrets: Secrets,
-    pub(crate) notes: Vec<String>,
-    pub(crate) drift: Option<String>,
-}
-
 /// Why a try did not succeed.
 enum Broke {
     Failed {
         failure: Failure,
         /// Whether the class of the failure decides about another try.
         retryable: bool,
-        /// Whether the open intent has certainly, or admittedly, come to nothing.
+        /// Whether what this try asked for has certainly, or admittedly, come to nothing.
         closed: bool,
+    },
+    /// It has looked without a slot, and now needs one.
+    Queues {
+        waited: bool,
     },
     Interrupted,
     Lost,
@@ -156,12 +89,14 @@ pub(crate) fn attempt(
     let mut work = Box::new(Work::new(lent, assignment));
     async move {
         work.started = Instant::now();
-        let end = match work.run().await {
-            Ok(finished) => End::Succeeded(Box::new(finished)),
-            Err(broke) => work.end(broke),
+        let ran = caught(pin!(work.run())).await;
+        let end = match ran {
+            Ok(Ok(finished)) => End::Succeeded(Box::new(finished)),
+            Ok(Err(broke)) => work.end(broke),
+            Err(Panicked) => work.end(Broke::for_good(stopped::panicked(work.name()))),
         };
         work.page.close_log();
-        let Work { instance, attempt, mut row, meant, page, .. } = *work;
+        let Work { its: Assignment { instance, attempt, mut row, meant, .. }, page, .. } = *work;
         if let Some(open) = &mut row.open {
             open.records = page.records();
         }
@@ -171,15 +106,8 @@ pub(crate) fn attempt(
 
 struct Work {
     lent: Arc<Lent>,
-    instance: Instance,
-    attempt: Attempt,
-    last: bool,
-    row: Row,
-    resolved: Resolved,
-    fingerprint: Fingerprint,
-    token: Token,
-    orders: Orders,
-    meant: Option<Done>,
+    /// Its assignment, with what this try has added to it so far.
+    its: Assignment,
     page: Arc<Page>,
     stop: watch::Receiver<Stop>,
     started: Instant,
@@ -187,21 +115,13 @@ struct Work {
     probed: Duration,
     /// When this try's apply began.
     applied: Option<Instant>,
+    /// Whether the intent of this try stands for an older one, too, that is still in doubt.
+    supersedes: bool,
 }
 
 impl Work {
-    fn new(lent: Arc<Lent>, assignment: Assignment) -> Self {
-        let Assignment {
-            instance,
-            attempt,
-            last,
-            row,
-            resolved,
-            fingerprint,
-            token,
-            orders,
-            meant,
-        } = assignment;
+    fn new(lent: Arc<Lent>, its: Assignment) -> Self {
+        let Assignment { instance, attempt, ref row, .. } = its;
         let page = Arc::new(Page::new(PageParts {
             instance,
             attempt,
@@ -214,28 +134,21 @@ impl Work {
         Self {
             stop: lent.stop.clone(),
             lent,
-            instance,
-            attempt,
-            last,
-            row,
-            resolved,
-            fingerprint,
-            token,
-            orders,
-            meant,
+            its,
             page,
             started: Instant::now(),
             probed: Duration::ZERO,
             applied: None,
+            supersedes: false,
         }
     }
 
     fn task(&self) -> &Task {
-        self.lent.workflow.task_of(self.instance)
+        self.lent.workflow.task_of(self.its.instance)
     }
 
     fn def(&self) -> &InstanceDef {
-        self.lent.workflow.instance(self.instance)
+        self.lent.workflow.instance(self.its.instance)
     }
 
     fn name(&self) -> &InstanceName {
@@ -243,15 +156,15 @@ impl Work {
     }
 
     async fn run(&mut self) -> Result<Finished, Broke> {
-        self.tell(Progress::Probing(self.instance));
-        let open = self.row.open.as_ref().map(|open| open.seq);
+        self.tell(Progress::Probing(self.its.instance));
+        let open = self.its.row.open.as_ref().map(|open| open.seq);
         let mut seen = self.look(open, Stop::Graceful).await?;
         self.probed = self.started.elapsed();
         let mut polling: Option<Polling> = None;
         loop {
-            let waited = polling.as_ref().is_some_and(Polling::is_over);
+            let waited = self.its.waited || polling.as_ref().is_some_and(Polling::is_over);
             let decision = match seen {
-                Err(_) if self.orders.only_look => return Err(Broke::Interrupted),
+                Err(_) if self.its.orders.only_look => return Err(Broke::Interrupted),
                 Err(failure) if self.may_poll(&failure, polling.is_some()) && !waited => {
                     seen = Err(failure);
                     Decision::Poll
@@ -262,9 +175,12 @@ impl Work {
                     match decision {
                         Decision::Succeed(done) => return self.succeed(done, verdict),
                         Decision::Apply { .. } | Decision::Stop(_) | Decision::Poll
-                            if self.orders.only_look =>
+                            if self.its.orders.only_look =>
                         {
                             return Err(Broke::Interrupted);
+                        }
+                        Decision::Apply { .. } if polling.is_some() => {
+                            return Err(Broke::Queues { waited });
                         }
                         Decision::Apply { done, close } => {
                             return self.change(done, close, &verdict).await;
@@ -305,8 +221,8 @@ impl Work {
 
     fn case(&self, verdict: &AnyVerdict, waited: bool) -> Case {
         // What this session has asked for, and is in doubt, is not asked for again by force.
-        let asked = self.meant.is_some() && self.row.open.is_some();
-        let (force, redo) = (self.orders.force && !asked, self.orders.redo && !asked);
+        let asked = self.its.meant.is_some() && self.its.row.open.is_some();
+        let (force, redo) = (self.its.orders.force && !asked, self.its.orders.redo && !asked);
         self.known().case(verdict, Said { waited, force, redo })
     }
 
@@ -314,9 +230,9 @@ impl Work {
         Known {
             task: self.task(),
             def: self.def(),
-            row: &self.row,
-            fingerprint: &self.fingerprint,
-            token: &self.token,
+            row: &self.its.row,
+            fingerprint: &self.its.fingerprint,
+            token: &self.its.token,
             now: self.lent.desk.now(),
         }
     }
@@ -331,10 +247,10 @@ impl Work {
             return Err(Broke::Interrupted);
         }
         let lent = Arc::clone(&self.lent);
-        let task = lent.workflow.task_of(self.instance);
+        let task = lent.workflow.task_of(self.its.instance);
         let limit = LONGEST_LOOK.max(task.timeout);
         let cx = self.cx(intent, lent.stop.clone());
-        let probe = task.kind.probe(&cx, &self.resolved.params);
+        let probe = task.kind.probe(&cx, &self.its.resolved.params);
         tokio::select! {
             biased;
             answer = tokio::time::timeout(limit, probe) => match answer {
@@ -350,7 +266,7 @@ impl Work {
         Cx::new(CxParts {
             run: self.lent.run,
             instance: self.name().clone(),
-            attempt: self.attempt,
+            attempt: self.its.attempt,
             intent,
             site: Arc::clone(&self.lent.site),
             notebook: Arc::clone(&self.page) as Arc<dyn crate::cx::Notebook>,
@@ -366,7 +282,7 @@ impl Work {
         verdict: &AnyVerdict,
     ) -> Result<Finished, Broke> {
         let absent = matches!(verdict, AnyVerdict::Absent(_));
-        let from_absent = absent || self.row.open.as_ref().is_some_and(|open| open.from_absent);
+        let from_absent = absent || self.its.row.open.as_ref().is_some_and(|open| open.from_absent);
         let allowed = tokio::select! {
             biased;
             () = stopping(&mut self.stop, Stop::Graceful) => false,
@@ -375,11 +291,18 @@ impl Work {
         if !allowed || self.is_stopping() {
             return Err(Broke::Interrupted);
         }
+        if self.task().has_secrets {
+            // What could not be kept afterwards is not asked for. The first time may make the
+            // identity, so it comes after the question.
+            self.lent.vault.digest(&serde_json::Value::Null).map_err(Broke::for_good)?;
+        }
         if close {
             self.write(Body::Outcome(Outcome::DidNotTakeHold), false);
         }
+        self.supersedes = self.its.row.open.is_some();
         self.page.begin_intent();
-        let intent = Intent { attempt: self.attempt, token: self.token.clone(), from_absent };
+        let intent =
+            Intent { attempt: self.its.attempt, token: self.its.token.clone(), from_absent };
         let seq = self.write(Body::Intent(intent), true);
         tokio::select! {
             biased;
@@ -388,25 +311,32 @@ impl Work {
             () = stopping(&mut self.stop, Stop::Forced) => return Err(Broke::Interrupted),
         }
         if self.is_stopping() {
-            // Nothing was asked of the world, so nothing is in doubt.
-            self.write(Body::Outcome(Outcome::DidNotTakeHold), true);
+            // Nothing was asked of the world under this intent, so it adds no doubt.
+            if !self.supersedes {
+                self.write(Body::Outcome(Outcome::DidNotTakeHold), true);
+            }
             return Err(Broke::Interrupted);
         }
         // A later look of this session that is satisfied owes it to this change.
-        self.meant = self.meant.or(Some(done));
-        self.apply(seq).await?;
+        let meant_before = self.its.meant;
+        self.its.meant = self.its.meant.or(Some(done));
+        let applied = self.apply(seq).await;
+        if let Err(Broke::Failed { closed: true, .. }) = applied {
+            self.its.meant = meant_before;
+        }
+        applied?;
         self.settle(done, seq).await
     }
 
     async fn apply(&mut self, seq: Seq) -> Result<(), Broke> {
-        self.tell(Progress::Applying(self.instance, self.attempt));
+        self.tell(Progress::Applying(self.its.instance, self.its.attempt));
         self.applied = Some(Instant::now());
         let lent = Arc::clone(&self.lent);
-        let task = lent.workflow.task_of(self.instance);
+        let task = lent.workflow.task_of(self.its.instance);
         let limit = task.timeout;
         let (stop, watched) = watch::channel(*lent.stop.borrow());
         let cx = self.cx(Some(seq), watched);
-        let apply = tokio::time::timeout(limit, task.kind.apply(&cx, &self.resolved.params));
+        let apply = tokio::time::timeout(limit, task.kind.apply(&cx, &self.its.resolved.params));
         let answer = tokio::select! {
             biased;
             () = forced(&mut self.stop, &stop) => return Err(Broke::Interrupted),
@@ -427,22 +357,25 @@ impl Work {
     /// Turns what broke into the end of this try, and writes down what is final.
     fn end(&mut self, broke: Broke) -> End {
         let (failure, retryable, closed) = match broke {
-            Broke::Failed { .. } if self.orders.only_look => return End::Interrupted,
+            Broke::Failed { .. } if self.its.orders.only_look => return End::Interrupted,
             Broke::Failed { failure, retryable, closed } => (failure, retryable, closed),
+            Broke::Queues { waited } => return End::Queues { waited },
             Broke::Interrupted => return End::Interrupted,
             Broke::Lost => return End::Lost,
         };
         let failure = self.lent.redactor.redact_failure(failure);
-        let in_doubt = self.row.open.is_some() && !closed;
-        let again = retryable && failure.retry == Retry::Backoff && !self.last;
+        // That this change came to nothing proves nothing about an older one.
+        let closed = closed && !self.supersedes;
+        let in_doubt = self.its.row.open.is_some() && !closed;
+        let again = retryable && failure.retry == Retry::Backoff && !self.its.last;
         if again {
-            if self.row.open.is_some() && closed {
+            if self.its.row.open.is_some() && closed {
                 self.write(Body::Outcome(Outcome::DidNotTakeHold), true);
             }
         } else {
             let outcome = Outcome::Failed {
                 failure: failure.clone(),
-                attempt: self.attempt,
+                attempt: self.its.attempt,
                 in_doubt,
                 took: millis(self.started.elapsed()),
             };
@@ -453,8 +386,8 @@ impl Work {
     }
 
     fn write(&mut self, body: Body, urgent: bool) -> Seq {
-        let entry = Entry { instance: Some(self.instance), body, secrets: Vec::new(), urgent };
-        self.lent.desk.add(entry, Some(&mut self.row))
+        let entry = Entry { instance: Some(self.its.instance), body, secrets: Vec::new(), urgent };
+        self.lent.desk.add(entry, Some(&mut self.its.row))
     }
 
     fn tell(&self, progress: Progress) {

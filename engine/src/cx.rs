@@ -42,6 +42,11 @@ pub trait Notebook: Send + Sync {
     fn note(&self, text: &str);
     /// Appends to the attempt's log.
     fn log(&self, bytes: &[u8]);
+    /// The last lines that were logged since the last question, blank ones left out and
+    /// secrets covered.
+    fn take_last_lines(&self, most: usize) -> Vec<String>;
+    /// Whether a secret that the run knows is in a text.
+    fn holds_secret(&self, text: &str) -> bool;
 }
 
 /// How urgently the run was asked to stop.
@@ -196,6 +201,20 @@ impl Cx {
         self.notebook.log(bytes);
     }
 
+    /// The last lines that were logged since the last question, secrets covered; for the words
+    /// of a failure.
+    #[must_use]
+    pub fn take_last_lines(&self, most: usize) -> Vec<String> {
+        self.notebook.take_last_lines(most)
+    }
+
+    /// Whether a secret that the run knows is in a text, which can be neither an output nor a
+    /// record then.
+    #[must_use]
+    pub fn holds_secret(&self, text: &str) -> bool {
+        self.notebook.holds_secret(text)
+    }
+
     /// Whether the user asked to stop; tested between several writes.
     #[must_use]
     pub fn stop_requested(&self) -> bool {
@@ -259,6 +278,8 @@ struct Pages {
     secrets: BTreeMap<String, Secret<Value>>,
     notes: Vec<String>,
     log: Vec<u8>,
+    /// Up to where lines of the log were taken.
+    asked: usize,
 }
 
 impl MemoryNotebook {
@@ -306,4 +327,22 @@ impl Notebook for MemoryNotebook {
     fn log(&self, bytes: &[u8]) {
         self.pages().log.extend_from_slice(bytes);
     }
+
+    fn take_last_lines(&self, most: usize) -> Vec<String> {
+        let mut pages = self.pages();
+        let lines = last_lines(&pages.log[pages.asked..], most);
+        pages.asked = pages.log.len();
+        lines
+    }
+
+    fn holds_secret(&self, _: &str) -> bool {
+        false
+    }
+}
+
+/// The last lines of a log that are not blank.
+pub(crate) fn last_lines(log: &[u8], most: usize) -> Vec<String> {
+    let text = String::from_utf8_lossy(log);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(most)..].iter().map(|line| (*line).to_owned()).collect()
 }

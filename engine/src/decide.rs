@@ -215,8 +215,10 @@ fn once(case: &Case) -> Decision {
     match (case.seen, case.past) {
         (Seen::Underway, _) => underway(case),
         // A person lifts every stop, and asks for what is there to be done again.
-        (_, Past::Nothing) if case.redo => apply(Done::Created),
-        (_, Past::Recorded(_)) if case.redo => apply(Done::Recreated),
+        (Seen::Absent, Past::Recorded(_)) if case.redo => apply(Done::Recreated),
+        (Seen::Satisfied | Seen::Drifted(_), Past::Nothing | Past::Recorded(_)) if case.redo => {
+            apply(Done::Ran)
+        }
         (Seen::Satisfied, Past::Nothing) => Decision::Succeed(Done::Adopted),
         (Seen::Satisfied, Past::Recorded(_)) => Decision::Succeed(Done::Kept),
         (Seen::Satisfied, Past::Open { .. }) => Decision::Succeed(Done::Recovered),

@@ -219,7 +219,7 @@ pub enum Done {
     Recovered,
     /// A `once` that stays as it is.
     Kept,
-    /// An action that ran.
+    /// An action that ran, or a `once` that ran again although it was there (`--redo`).
     Ran,
     /// An action that need not run again.
     Unverified,

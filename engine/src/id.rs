@@ -109,8 +109,9 @@ impl fmt::Display for InstanceName {
 
 /// What a `once` effect may happen once for: the generations of what it lives in.
 ///
-/// Two tokens are the same incarnation unless *every* host of one has a newer generation in the
-/// other (a cluster rebuilt whole; not one machine of it).
+/// Two tokens are the same incarnation unless *every* host of the later one is known to the
+/// earlier one with an older generation (a cluster rebuilt whole; not one machine of it). A host
+/// of another name may be the same one, renamed, so it proves nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Token(pub Vec<(InstanceName, Generation)>);
@@ -127,7 +128,7 @@ impl Token {
     pub fn is_new_incarnation_of(&self, earlier: &Self) -> bool {
         !self.0.is_empty()
             && self.0.iter().all(|(name, generation)| {
-                earlier.0.iter().all(|(old, before)| old != name || before < generation)
+                earlier.0.iter().any(|(old, before)| old == name && before < generation)
             })
     }
 }
@@ -153,6 +154,9 @@ mod tests {
         let recorded = token(&[("a", 1), ("b", 1)]);
         assert!(!token(&[("a", 2), ("b", 1)]).is_new_incarnation_of(&recorded));
         assert!(token(&[("a", 2), ("b", 2)]).is_new_incarnation_of(&recorded));
+        assert!(!token(&[("c", 2)]).is_new_incarnation_of(&recorded));
+        assert!(!token(&[("a", 2), ("c", 2)]).is_new_incarnation_of(&recorded));
+        assert!(!token(&[("a", 2)]).is_new_incarnation_of(&Token::default()));
         assert!(!Token::default().is_new_incarnation_of(&Token::default()));
     }
 }

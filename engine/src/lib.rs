@@ -9,6 +9,7 @@
 mod attempt;
 pub mod cx;
 pub mod decide;
+mod depth;
 pub mod event;
 pub mod expr;
 pub mod failure;

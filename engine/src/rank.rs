@@ -155,14 +155,15 @@ pub fn critical_path(graph: &Graph, ranks: &[u64]) -> Vec<Instance> {
 #[must_use]
 pub fn replay(setup: Setup<'_>, durations: &[u64]) -> u64 {
     let mut scheduler = Scheduler::new(setup);
-    let mut now = 0;
+    let mut now = 0_u64;
     let mut due: BTreeSet<(u64, u32)> = BTreeSet::new();
     let mut commands = scheduler.begin();
     loop {
         for command in commands {
             match command {
                 Command::Start(id) => {
-                    due.insert((now + durations.get(id.index()).copied().unwrap_or(0), id.0));
+                    let takes = durations.get(id.index()).copied().unwrap_or(0);
+                    due.insert((now.saturating_add(takes), id.0));
                 }
                 Command::Blocked(..) => {}
             }
@@ -175,5 +176,28 @@ pub fn replay(setup: Setup<'_>, durations: &[u64]) -> u64 {
             finished.push(Event::Finished(Instance(id), Ended::Succeeded));
         }
         commands = scheduler.on(finished);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_for_ever_takes_no_longer() {
+        let graph = Graph::new(2, 0, &[(0, 1)]).unwrap().graph;
+        let durations = [u64::MAX, 1];
+        let setup = Setup {
+            graph: &graph,
+            ranks: ranks(&graph, &durations),
+            pools: Vec::new(),
+            requests: vec![Vec::new(); 2],
+            passive: vec![false; 2],
+            finally: vec![false; 2],
+            first: vec![false; 2],
+            slots: 1,
+            fail_fast: false,
+        };
+        assert_eq!(replay(setup, &durations), u64::MAX);
     }
 }

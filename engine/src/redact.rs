@@ -1,22 +1,26 @@
 //! Takes secrets out of whatever leaves the process, also where they come in pieces.
 //!
 //! A value is known raw, in base64 (three offsets, both alphabets), hex, URL and JSON escapes,
-//! and each of its lines of 16 bytes or more. Anything shorter than eight bytes is no secret: it
-//! would blacken innocent text, and is refused where secrets are made.
+//! and each of its lines of 16 bytes or more; all of that also where it is wrapped. Anything
+//! shorter than eight bytes is no secret: it would blacken innocent text, and is refused where
+//! secrets are made.
+
+mod forms;
+mod joined;
+mod matcher;
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::secret::Secrets;
 
-/// What stands where a secret was.
-const COVER: &str = "***";
+use forms::forms;
+pub(crate) use matcher::COVER;
+use matcher::Matcher;
+
 /// The shortest secret.
 const SHORTEST: usize = 8;
 /// The shortest line of a secret that is one by itself.
@@ -42,15 +46,21 @@ impl std::fmt::Debug for Known {
     }
 }
 
-/// One automaton for what was learned between two uses: a secret that comes late does not make
-/// all the others be compiled again.
-#[derive(Clone, Default)]
-struct Matcher {
-    automata: Vec<Arc<AhoCorasick>>,
-    longest: usize,
-}
-
 impl Redactor {
+    /// One that knows these secrets.
+    pub(crate) fn knowing(secrets: &Secrets) -> Self {
+        let redactor = Self::default();
+        redactor.learn_all(secrets);
+        redactor
+    }
+
+    /// Learns secrets that have names.
+    pub(crate) fn learn_all(&self, secrets: &Secrets) {
+        for secret in secrets.values() {
+            self.learn(secret.reveal());
+        }
+    }
+
     /// Learns every string in a secret value.
     pub fn learn(&self, value: &Value) {
         match value {
@@ -65,13 +75,31 @@ impl Redactor {
         if text.len() < SHORTEST || is_public(text) {
             return;
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         if known.forms.contains(text.as_bytes()) {
             return;
         }
         known.add_forms(text);
         for line in secret_lines(text) {
             known.add_forms(line);
+        }
+    }
+
+    /// Whether a known secret is in the text.
+    pub(crate) fn finds(&self, text: &str) -> bool {
+        self.matcher().is_some_and(|matcher| matcher.finds(text.as_bytes()))
+    }
+
+    /// Whether a known secret is in a string or a key of the value, strings apart that are one
+    /// of `open` as a whole.
+    pub(crate) fn finds_in(&self, value: &Value, open: &BTreeSet<&str>) -> bool {
+        match value {
+            Value::String(text) => !open.contains(text.as_str()) && self.finds(text),
+            Value::Array(items) => items.iter().any(|item| self.finds_in(item, open)),
+            Value::Object(fields) => {
+                fields.iter().any(|(name, field)| self.finds(name) || self.finds_in(field, open))
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
         }
     }
 
@@ -118,8 +146,12 @@ impl Redactor {
         }
     }
 
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn matcher(&self) -> Option<Arc<Matcher>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         if !known.fresh.is_empty() {
             let fresh = std::mem::take(&mut known.fresh);
             let before = known.matcher.take();
@@ -136,6 +168,18 @@ impl Known {
                 self.fresh.insert(form);
             }
         }
+    }
+}
+
+/// Every string in a value.
+pub(crate) fn strings<'v>(value: &'v Value, into: &mut BTreeSet<&'v str>) {
+    match value {
+        Value::String(text) => {
+            into.insert(text);
+        }
+        Value::Array(items) => items.iter().for_each(|item| strings(item, into)),
+        Value::Object(fields) => fields.values().for_each(|field| strings(field, into)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -163,48 +207,6 @@ fn secret_lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-impl Matcher {
-    /// The same with further forms.
-    fn with(before: Option<&Self>, fresh: &BTreeSet<Vec<u8>>) -> Self {
-        let mut matcher = before.cloned().unwrap_or_default();
-        let automaton = AhoCorasick::builder()
-            .kind(Some(AhoCorasickKind::NoncontiguousNFA))
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(fresh)
-            .expect("the secrets of a run are fewer and shorter than the limits of the automaton");
-        matcher.automata.push(Arc::new(automaton));
-        matcher.longest = fresh.iter().map(Vec::len).fold(matcher.longest, usize::max);
-        matcher
-    }
-
-    /// Where secrets are: in order, without overlap.
-    fn spans(&self, bytes: &[u8]) -> Vec<Range<usize>> {
-        let found = self.automata.iter().flat_map(|automaton| automaton.find_iter(bytes));
-        let mut found: Vec<_> = found.map(|found| found.range()).collect();
-        found.sort_by_key(|span| span.start);
-        let mut spans: Vec<Range<usize>> = Vec::new();
-        for span in found {
-            match spans.last_mut() {
-                Some(last) if span.start < last.end => last.end = last.end.max(span.end),
-                Some(_) | None => spans.push(span),
-            }
-        }
-        spans
-    }
-
-    fn cover(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut clear = Vec::with_capacity(bytes.len());
-        let mut from = 0;
-        for span in self.spans(bytes) {
-            clear.extend_from_slice(&bytes[from..span.start]);
-            clear.extend_from_slice(COVER.as_bytes());
-            from = span.end;
-        }
-        clear.extend_from_slice(&bytes[from..]);
-        clear
-    }
-}
-
 /// The output of one attempt on its way through the redactor, chunk by chunk.
 #[derive(Debug, Default)]
 pub struct Stream {
@@ -219,20 +221,7 @@ impl Stream {
         let Some(matcher) = redactor.matcher() else {
             return std::mem::take(&mut self.held);
         };
-        // A secret that is not complete yet starts in the last `longest - 1` bytes.
-        let safe = self.held.len().saturating_sub(matcher.longest - 1);
-        let mut clear = Vec::with_capacity(safe);
-        let mut from = 0;
-        for span in matcher.spans(&self.held) {
-            if span.start >= safe {
-                break;
-            }
-            clear.extend_from_slice(&self.held[from..span.start]);
-            clear.extend_from_slice(COVER.as_bytes());
-            from = span.end;
-        }
-        let upto = safe.max(from);
-        clear.extend_from_slice(&self.held[from..upto]);
+        let (clear, upto) = matcher.begin(&self.held);
         self.held.drain(..upto);
         clear
     }
@@ -246,56 +235,6 @@ impl Stream {
             None => held,
         }
     }
-}
-
-/// Everything that a text looks like where it leaks.
-fn forms(text: &str) -> BTreeSet<Vec<u8>> {
-    let bytes = text.as_bytes();
-    let mut forms = BTreeSet::new();
-    let mut add = |form: String| {
-        if form.len() >= SHORTEST {
-            forms.insert(form.into_bytes());
-        }
-    };
-    add(text.to_owned());
-    for offset in 0..3 {
-        add(base64_at(&STANDARD_NO_PAD, bytes, offset));
-        add(base64_at(&URL_SAFE_NO_PAD, bytes, offset));
-    }
-    add(base16ct::lower::encode_string(bytes));
-    add(base16ct::upper::encode_string(bytes));
-    add(url(text, false));
-    add(url(text, true));
-    let json = Value::String(text.to_owned()).to_string();
-    add(json[1..json.len() - 1].to_owned());
-    // Many writers of JSON also escape the slash.
-    add(json[1..json.len() - 1].replace('/', "\\/"));
-    forms
-}
-
-/// The characters that the value certainly has in base64 if it starts `offset` bytes into a
-/// group of three: those that mix with its neighbours are cut off.
-fn base64_at(engine: &impl base64::Engine, bytes: &[u8], offset: usize) -> String {
-    let mut padded = vec![0; offset];
-    padded.extend_from_slice(bytes);
-    let text = engine.encode(&padded);
-    let start = (offset * 8).div_ceil(6);
-    let end = padded.len() * 8 / 6;
-    text.get(start..end).unwrap_or_default().to_owned()
-}
-
-fn url(text: &str, form: bool) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else if form && byte == b' ' {
-            escaped.push('+');
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-        escaped
-    })
 }
 
 #[cfg(test)]

@@ -218,7 +218,7 @@ impl<'g> Scheduler<'g> {
     /// Starts what can start, until nothing can.
     fn turn(&mut self, commands: &mut Vec<Command>) {
         loop {
-            if !self.stopped && !self.halted {
+            if !self.stopped && !self.is_halted() {
                 self.start_ready(commands);
             }
             if !self.begin_last(commands) {
@@ -244,16 +244,24 @@ impl<'g> Scheduler<'g> {
         }
     }
 
+    /// A failure that stops the rest stops nothing that runs last, however the others end.
+    fn is_halted(&self) -> bool {
+        self.halted && self.others > 0
+    }
+
     /// With a failure that stops the rest, `finally` instances still run once all is quiet.
     fn begin_last(&mut self, commands: &mut Vec<Command>) -> bool {
-        let quiet = self.halted && self.busy == 0 && !self.stopped;
-        if !quiet || self.others == 0 {
+        if !self.is_halted() || self.busy > 0 || self.stopped {
             return false;
         }
-        self.halted = false;
-        self.fail_fast = false;
         self.queue.clear();
         self.pools.forget_waiting();
+        for phase in &mut self.phases {
+            // Its retry is not due any more, whenever its time comes.
+            if *phase == Phase::Paused {
+                *phase = Phase::Waiting;
+            }
+        }
         self.paused = 0;
         self.others = 0;
         self.release_last(commands);

@@ -1,11 +1,16 @@
 //! Faults that are injected into single calls: `SYSTEM[@MACHINE]:CALL:FAULT[:COUNT]`.
 
+mod call;
+
 use std::{
     fmt,
     str::FromStr,
     sync::{Arc, Mutex},
     time::Duration,
 };
+
+pub(crate) use call::Described;
+use call::Selection;
 
 use crate::world::locked;
 
@@ -26,6 +31,14 @@ pub enum System {
 
 impl System {
     const ALL: [Self; 5] = [Self::Proxmox, Self::Factory, Self::Git, Self::Talos, Self::Kubernetes];
+
+    /// Whether several machines serve it, each under its own name.
+    fn has_machines(self) -> bool {
+        match self {
+            Self::Talos | Self::Kubernetes => true,
+            Self::Proxmox | Self::Factory | Self::Git => false,
+        }
+    }
 
     /// The system's name in faults, counts and call logs.
     #[must_use]
@@ -99,97 +112,6 @@ impl FromStr for Effect {
     }
 }
 
-/// Which calls of a system a fault hits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Selection {
-    /// An HTTP method, or `*`, and a glob of the path.
-    Http { method: String, path: String },
-    /// A Kubernetes verb and a glob of the path.
-    Verb { verb: String, path: String },
-    /// A glob of an RPC's name.
-    Rpc(String),
-}
-
-const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "apply", "patch", "delete"];
-
-impl fmt::Display for Selection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http { method, path } => write!(f, "{method} {path}"),
-            Self::Verb { verb, path } if path == "*" => f.write_str(verb),
-            Self::Verb { verb, path } => write!(f, "{verb} {path}"),
-            Self::Rpc(name) => f.write_str(name),
-        }
-    }
-}
-
-impl FromStr for Selection {
-    type Err = FaultError;
-
-    fn from_str(text: &str) -> Result<Self, FaultError> {
-        let (first, path) = text.split_once(' ').map_or((text, None), |(f, p)| (f, Some(p)));
-        if VERBS.contains(&first) {
-            let path = path.unwrap_or("*").to_owned();
-            return Ok(Self::Verb { verb: first.to_owned(), path });
-        }
-        let method = first == "*" || first.bytes().all(|byte| byte.is_ascii_uppercase());
-        match path {
-            Some(path) if method && !first.is_empty() => {
-                Ok(Self::Http { method: first.to_owned(), path: path.to_owned() })
-            }
-            None if !first.is_empty() => Ok(Self::Rpc(first.to_owned())),
-            Some(_) | None => Err(FaultError::Call { call: text.to_owned() }),
-        }
-    }
-}
-
-/// How a call looks to faults.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Described<'a> {
-    pub(crate) system: System,
-    pub(crate) machine: Option<&'a str>,
-    /// HTTP method and path, without the query.
-    pub(crate) method: &'a str,
-    pub(crate) path: &'a str,
-    /// The verb of a Kubernetes call.
-    pub(crate) verb: Option<&'a str>,
-    /// The RPC's name of a gRPC call.
-    pub(crate) rpc: Option<&'a str>,
-}
-
-impl Selection {
-    fn hits(&self, call: &Described<'_>) -> bool {
-        match self {
-            Self::Http { method, path } => {
-                call.rpc.is_none() && glob(method, call.method) && glob(path, call.path)
-            }
-            Self::Verb { verb, path } => call.verb == Some(verb) && glob(path, call.path),
-            Self::Rpc(name) => call.rpc.is_some_and(|rpc| glob(name, rpc)),
-        }
-    }
-}
-
-/// Whether a text matches a glob, in which `*` stands for anything, also for slashes.
-fn glob(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    true
-}
-
 /// One fault: which calls, what happens to them, how often.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -219,16 +141,13 @@ impl fmt::Display for Fault {
 impl FromStr for Fault {
     type Err = FaultError;
 
+    /// Whatever could never hit a call is refused: a fault that does not happen proves nothing.
     fn from_str(text: &str) -> Result<Self, FaultError> {
         let shape = || FaultError::Shape { fault: text.to_owned() };
         let (place, rest) = text.split_once(':').ok_or_else(shape)?;
         let (rest, last) = rest.rsplit_once(':').ok_or_else(shape)?;
-        let counted = match last {
-            "always" => Some(None),
-            number => number.parse::<u32>().ok().map(Some),
-        };
         // The call may hold colons itself, as the ids of Proxmox' tasks do: what follows it is read from the end.
-        let (call, effect, left) = match counted {
+        let (call, effect, left) = match count(last)? {
             Some(left) => {
                 let (call, effect) = rest.rsplit_once(':').ok_or_else(shape)?;
                 (call, effect, left)
@@ -241,7 +160,45 @@ impl FromStr for Fault {
             .into_iter()
             .find(|known| known.name() == system)
             .ok_or_else(|| FaultError::System { system: system.to_owned() })?;
-        Ok(Self { system, machine, call: call.parse()?, effect: effect.parse()?, left })
+        if let Some(machine) = &machine
+            && (machine.is_empty() || !system.has_machines())
+        {
+            let machine = machine.clone();
+            return Err(FaultError::NoMachines { system, machine });
+        }
+        let call = Selection::parse(system, call)?;
+        Ok(Self { system, machine, call, effect: effect.parse()?, left })
+    }
+}
+
+/// How often a fault happens (none: always), if that is what a text says.
+fn count(text: &str) -> Result<Option<Option<u32>>, FaultError> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if text == "always" {
+        return Ok(Some(None));
+    }
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(None);
+    }
+    match text.parse() {
+        Ok(times) if times > 0 => Ok(Some(Some(times))),
+        Ok(_) | Err(_) => Err(FaultError::Count { count: text.to_owned() }),
+    }
+}
+
+impl Fault {
+    /// The same, if it names no machine or one of these.
+    ///
+    /// # Errors
+    ///
+    /// [`FaultError::Machine`].
+    pub fn among<'a>(self, machines: impl Iterator<Item = &'a str>) -> Result<Self, FaultError> {
+        let Some(machine) = &self.machine else { return Ok(self) };
+        let known: Vec<&str> = machines.collect();
+        if known.contains(&machine.as_str()) {
+            return Ok(self);
+        }
+        Err(FaultError::Machine { machine: machine.clone(), known: known.join(", ") })
     }
 }
 
@@ -262,15 +219,42 @@ pub enum FaultError {
         /// The unknown name.
         system: String,
     },
-    /// The call is neither method and path, nor RPC, nor verb.
-    #[error("`{call}` names no call")]
+    /// The system has one server only.
+    #[error("{system} has no machine `{machine}`")]
     #[diagnostic(
-        code(lab::fault_call),
-        help("write `POST */config`, an RPC as `Bootstrap`, or a verb as `apply */secrets/*`")
+        code(lab::fault_machine),
+        help("only talos and kubernetes are served by several machines: talos@controlplane0")
     )]
+    NoMachines {
+        /// The system.
+        system: System,
+        /// The text.
+        machine: String,
+    },
+    /// The site plans no such machine.
+    #[error("the site has no machine `{machine}`")]
+    #[diagnostic(code(lab::fault_machine), help("one of {known}"))]
+    Machine {
+        /// The text.
+        machine: String,
+        /// The machines of the site.
+        known: String,
+    },
+    /// The system has no such call.
+    #[error("`{call}` is no call of {system}")]
+    #[diagnostic(code(lab::fault_call), help("write `*`, or {}", call::forms(*system)))]
     Call {
+        /// The system.
+        system: System,
         /// The text.
         call: String,
+    },
+    /// It would never happen.
+    #[error("a fault cannot happen {count} times")]
+    #[diagnostic(code(lab::fault_count), help("write 1 or more, or `always`"))]
+    Count {
+        /// The text.
+        count: String,
     },
     /// The effect is unknown.
     #[error("`{effect}` is not something that can happen to a call")]
@@ -329,69 +313,4 @@ impl Faults {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn call<'a>(system: System, method: &'a str, path: &'a str) -> Described<'a> {
-        Described { system, machine: None, method, path, verb: None, rpc: None }
-    }
-
-    #[test]
-    fn faults_are_read_and_written_back() {
-        for text in [
-            "proxmox:POST */config:reply-lost:1",
-            "talos@controlplane0:Bootstrap:hang:always",
-            "proxmox:GET */tasks/UPID:lab-pve:*/status:slow=2s:3",
-            "kubernetes:apply */secrets/*:5xx:1",
-            "kubernetes:watch:reset:2",
-        ] {
-            assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
-        }
-        let once: Fault = "factory:POST /schematics:5xx".parse().unwrap();
-        assert_eq!(once.to_string(), "factory:POST /schematics:5xx:1");
-    }
-
-    #[test]
-    fn what_is_no_fault_says_why() {
-        let error = |text: &str| text.parse::<Fault>().unwrap_err().to_string();
-        assert_eq!(error("proxmox"), "`proxmox` is not a fault");
-        assert_eq!(error("nas:GET /:reset"), "the lab has no system `nas`");
-        assert_eq!(
-            error("git:GET /:explode"),
-            "`explode` is not something that can happen to a call"
-        );
-        assert_eq!(error("git:Get /:reset"), "`Get /` names no call");
-    }
-
-    #[test]
-    fn globs_match_whole_texts() {
-        assert!(glob("*/config", "/a/b/config"));
-        assert!(!glob("*/config", "/a/config/b"));
-        assert!(glob("/a/*/c*", "/a/b/b/c"));
-        assert!(!glob("/a", "/a/b"));
-        assert!(glob("*", ""));
-    }
-
-    #[test]
-    fn a_fault_happens_as_often_as_it_says() {
-        let faults = Faults::new(vec!["git:GET /x:reset:2".parse().unwrap()]);
-        let hit = call(System::Git, "GET", "/x");
-        assert_eq!(faults.take(&call(System::Git, "GET", "/y")), None);
-        assert_eq!(faults.take(&call(System::Factory, "GET", "/x")), None);
-        assert_eq!(faults.take(&hit), Some(Effect::Reset));
-        assert_eq!(faults.take(&hit), Some(Effect::Reset));
-        assert_eq!(faults.take(&hit), None);
-    }
-
-    #[test]
-    fn a_machine_is_hit_alone() {
-        let faults = Faults::new(vec!["talos@a:Version:hang:always".parse().unwrap()]);
-        let on = |machine| Described {
-            machine: Some(machine),
-            rpc: Some("Version"),
-            ..call(System::Talos, "POST", "/machine.MachineService/Version")
-        };
-        assert_eq!(faults.take(&on("b")), None);
-        assert_eq!(faults.take(&on("a")), Some(Effect::Hang));
-    }
-}
+mod tests;

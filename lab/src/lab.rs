@@ -282,11 +282,13 @@ fn run(
         let servers = serve_all(world, guard).await;
         match servers {
             Ok((control, servers)) => {
+                let machines = control.machines.clone();
                 if ready.send(Ok(control)).is_ok() {
                     // An error means that the lab was dropped, which is the same.
                     let _ = stopped.await;
                 }
                 world.cut();
+                machines.cut();
                 drop(servers);
             }
             Err(error) => {

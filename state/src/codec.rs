@@ -189,6 +189,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_nested_as_deep_as_the_engine_takes_comes_back() {
+        let deep = (0..64).fold(json!(1), |inner, _| json!({ "in": inner }));
+        let success = Success {
+            done: Done::Created,
+            outputs: deep.clone(),
+            secrets: std::collections::BTreeMap::new(),
+            origin: Origin::Made,
+            generation: Generation(1),
+            token: Token::default(),
+            handle: Some(deep.clone()),
+            fingerprint: Fingerprint { params: deep, ..Fingerprint::default() },
+            facts: Facts::default(),
+            notes: Vec::new(),
+            drift: None,
+            probe_ms: 1,
+            apply_ms: None,
+        };
+        assert_eq!(outcome(Outcome::Succeeded(success.into())).0, 4);
+    }
+
+    #[test]
     fn what_nobody_has_written_is_an_error() {
         assert!(matches!(read_body(b""), Err(CodecError::Empty)));
         assert!(matches!(read_body(b"\x09{}"), Err(CodecError::Form(9))));

@@ -354,6 +354,16 @@ mod tests {
     }
 
     #[test]
+    fn a_gate_looks_once_only_where_nobody_is_asked() {
+        for kind in crate::registry().kinds() {
+            if kind.effect(&Value::Null) == Ok(Effect::Gate) {
+                let alone = ["check-site", "render-config"].contains(&kind.name());
+                assert_eq!(kind.settle().within.is_zero(), alone, "{}", kind.name());
+            }
+        }
+    }
+
+    #[test]
     fn a_fault_lets_earlier_calls_pass() {
         assert_eq!(faults("git:GET /x", "reset", 0), ["git:GET /x:reset:1"]);
         assert_eq!(

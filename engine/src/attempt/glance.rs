@@ -1,5 +1,6 @@
 //! A look by itself, outside of any try: for plans, and for what a selection relies on.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use crate::runner::backoff;
 use crate::runner::page::{Page, PageParts};
 use crate::workflow::Resolved;
 
+use super::caught::{Panicked, caught};
 use super::{LONGEST_LOOK, Lent, stopped, stopping};
 
 /// What a glance has seen.
@@ -74,7 +76,8 @@ pub(crate) async fn glance(
             }
         }
     };
-    let seen = or_stopped(lent.stop.clone(), looks).await;
+    let seen = or_stopped(lent.stop.clone(), caught(pin!(looks))).await;
+    let seen = seen.map(|seen| seen.unwrap_or_else(|Panicked| Err(stopped::panicked(name))));
     let seen = seen.map(|seen| seen.map_err(|failure| lent.redactor.redact_failure(failure)));
     page.close_log();
     let notes = page.take_notes();

@@ -2,10 +2,10 @@
 
 use crate::decide::{Case, Past, Seen};
 use crate::event::Fingerprint;
-use crate::id::Token;
+use crate::id::{Instance, Token};
 use crate::ledger::Row;
 use crate::registry::AnyVerdict;
-use crate::workflow::{InstanceDef, Task};
+use crate::workflow::{InstanceDef, Task, Workflow};
 
 /// What is known of an instance before it is looked at.
 pub(crate) struct Known<'a> {
@@ -16,6 +16,13 @@ pub(crate) struct Known<'a> {
     pub(crate) token: &'a Token,
     /// Milliseconds since 1970.
     pub(crate) now: i64,
+}
+
+/// The generations of what an instance lives in.
+pub(crate) fn token(workflow: &Workflow, rows: &[Row], instance: Instance) -> Token {
+    let part =
+        |host: &Instance| (workflow.instance(*host).name.clone(), rows[host.index()].generation);
+    Token(workflow.instance(instance).lives_in.iter().map(part).collect())
 }
 
 /// What the run says about this look.

@@ -37,7 +37,7 @@ impl Work {
         Polling {
             until: Instant::now() + settle.within,
             within: settle.within,
-            pauses: Pauses::new(settle, self.lent.seed, self.instance, self.attempt),
+            pauses: Pauses::new(settle, self.lent.seed, self.its.instance, self.its.attempt),
             words: None,
         }
     }
@@ -50,10 +50,10 @@ impl Work {
     ) -> Result<(), Broke> {
         let words = self.lent.redactor.redact(&words(seen));
         if polling.words.is_none() {
-            self.lent.desk.tell(Told::Settling(self.instance));
+            self.lent.desk.tell(Told::Settling(self.its.instance));
         }
         if polling.words.as_ref() != Some(&words) {
-            self.tell(Progress::Settling(self.instance, words.clone()));
+            self.tell(Progress::Settling(self.its.instance, words.clone()));
             polling.words = Some(words);
         }
         let until = polling.until.min(Instant::now() + polling.pauses.next());

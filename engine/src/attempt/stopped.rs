@@ -68,6 +68,12 @@ pub(crate) fn failure(stopped: Stopped, name: &InstanceName, verdict: &AnyVerdic
     failure.with_causes(causes)
 }
 
+/// A panic of a kind is a bug; it ends that instance, not the run.
+pub(super) fn panicked(name: &InstanceName) -> Failure {
+    Failure::new("engine::panic", format!("the kind of `{name}` panicked"), Retry::Never)
+        .with_help("this is a bug; RUST_BACKTRACE=1 shows where")
+}
+
 /// A probe did not come back.
 pub(super) fn look_timed_out(name: &InstanceName, limit: Duration) -> Failure {
     Failure::new(

@@ -29,15 +29,15 @@ struct Basis {
 impl Work {
     /// Ends the try well, and puts its outcome on the desk.
     pub(super) fn succeed(&mut self, done: Done, verdict: AnyVerdict) -> Result<Finished, Broke> {
-        let done = match (done, self.meant) {
+        let done = match (done, self.its.meant) {
             // The effect that is found now was asked for in this session.
             (Done::Recovered, Some(meant)) => meant,
             _ => done,
         };
         let basis = self.basis(verdict).map_err(Broke::for_good)?;
-        for secret in basis.secrets.values() {
-            self.lent.redactor.learn(secret.reveal());
-        }
+        self.lent.redactor.learn_all(&basis.secrets);
+        self.may_be_kept(&basis.outputs, &basis.secrets, basis.mark.as_ref())
+            .map_err(Broke::for_good)?;
         let (digests, writes) = self.secrets_to_keep(&basis.secrets).map_err(Broke::for_good)?;
         let drift = match done {
             Done::LeftDrifted => basis.drift.map(|diff| self.lent.redactor.redact(&diff)),
@@ -56,27 +56,27 @@ impl Work {
         let made = self.is_made_now(done);
         let success = Success {
             done,
-            outputs: self.lent.redactor.redact_value(&basis.outputs),
+            outputs: basis.outputs.clone(),
             secrets: digests,
             origin: self.origin(made, basis.mark.as_ref()),
-            generation: Generation(self.row.generation.0 + u64::from(made)),
+            generation: Generation(self.its.row.generation.0 + u64::from(made)),
             token: self.token_of(done),
             handle: self.handle(basis.mark),
-            fingerprint: std::mem::take(&mut self.fingerprint),
+            fingerprint: std::mem::take(&mut self.its.fingerprint),
             facts: self.facts(),
             notes: notes.clone(),
             drift: drift.clone(),
             probe_ms: millis(self.probed),
             apply_ms: self.applied.map(|applied| millis(applied.elapsed())),
         };
-        let urgent = self.applied.is_some() || self.row.open.is_some();
+        let urgent = self.applied.is_some() || self.its.row.open.is_some();
         let entry = Entry {
-            instance: Some(self.instance),
+            instance: Some(self.its.instance),
             body: Body::Outcome(self.unless_unchanged(success)),
             secrets: writes,
             urgent,
         };
-        self.lent.desk.add(entry, Some(&mut self.row));
+        self.lent.desk.add(entry, Some(&mut self.its.row));
         Ok(Finished { done, outputs: basis.outputs, secrets: basis.secrets, notes, drift })
     }
 
@@ -86,9 +86,14 @@ impl Work {
         // What a person should know is said each time.
         let is_silent = success.notes.is_empty() && success.drift.is_none();
         let is_same = is_silent
-            && self.row.open.is_none()
+            && self.its.row.open.is_none()
             && success.apply_ms.is_none()
-            && self.row.success.as_ref().is_some_and(|recorded| recorded.said.is_same_as(&success));
+            && self
+                .its
+                .row
+                .success
+                .as_ref()
+                .is_some_and(|recorded| recorded.said.is_same_as(&success));
         if is_same {
             Outcome::Unchanged { done, probe_ms }
         } else {
@@ -105,7 +110,7 @@ impl Work {
             AnyVerdict::Absent(_) | AnyVerdict::Underway(_) => None,
         };
         let ran = self.applied.is_some();
-        let Some(recorded) = self.row.success.as_ref().filter(|_| !ran) else {
+        let Some(recorded) = self.its.row.success.as_ref().filter(|_| !ran) else {
             let outputs = Value::Object(serde_json::Map::new());
             return Ok(Basis { outputs, secrets: Secrets::new(), mark: None, drift });
         };
@@ -125,7 +130,7 @@ impl Work {
         }
         for (name, value) in secrets {
             let digest = self.lent.vault.digest(value.reveal())?;
-            let recorded = self.row.success.as_ref().and_then(|row| row.said.secrets.get(name));
+            let recorded = self.its.row.success.as_ref().and_then(|row| row.said.secrets.get(name));
             let kept =
                 recorded == Some(&digest) && self.lent.vault.secret(self.name(), name)?.is_some();
             if !kept {
@@ -142,7 +147,7 @@ impl Work {
 
     /// Whether this success is the end of a making from nothing.
     fn is_made_now(&self, done: Done) -> bool {
-        let from_absent = self.row.open.as_ref().is_some_and(|open| open.from_absent);
+        let from_absent = self.its.row.open.as_ref().is_some_and(|open| open.from_absent);
         match done {
             Done::Created | Done::Recreated | Done::Updated | Done::Recovered => from_absent,
             Done::Adopted
@@ -160,7 +165,7 @@ impl Work {
         if made {
             return Origin::Made;
         }
-        if let Some(recorded) = &self.row.success {
+        if let Some(recorded) = &self.its.row.success {
             return recorded.said.origin;
         }
         match mark {
@@ -172,14 +177,14 @@ impl Work {
     fn token_of(&self, done: Done) -> Token {
         match self.task().effect {
             Effect::Converge | Effect::Action | Effect::Gate => Token::default(),
-            Effect::Once => match (done, &self.row.open, &self.row.once) {
+            Effect::Once => match (done, &self.its.row.open, &self.its.row.once) {
                 (Done::Recovered, Some(open), _) => open.token.clone(),
                 (Done::Kept | Done::LeftDrifted, _, Some(once))
                     if !self.known().is_new_incarnation() =>
                 {
                     once.clone()
                 }
-                _ => self.token.clone(),
+                _ => self.its.token.clone(),
             },
         }
     }
@@ -188,7 +193,7 @@ impl Work {
         match mark {
             Some(Mark::Ours(handle) | Mark::Missing(handle)) => Some(handle),
             Some(Mark::Nowhere) => None,
-            None => self.row.success.as_ref().and_then(|recorded| recorded.said.handle.clone()),
+            None => self.its.row.success.as_ref().and_then(|recorded| recorded.said.handle.clone()),
         }
     }
 

@@ -75,6 +75,18 @@ async fn i5_a_plan_of_nothing_yet_knows_what_it_cannot_know() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_panic_of_a_kind_is_one_unknown_in_a_plan() {
+    let stage = Stage::default();
+    let sketches = ["a", "b"].map(|name| sketch(&stage, name, Effect::Converge, &[]));
+    let workflow = workflow(sketches.into(), &[]);
+    stage.world.on_probe("a", [Reaction::Panic]);
+    let plan = look(&stage, &workflow).await;
+    let Planned::Unreadable(failure) = &plan.items[0].planned else { panic!("{:?}", plan.items) };
+    assert_eq!(failure.code, "engine::panic");
+    assert_eq!(plan.items[1].planned, create());
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_good_run_nothing_is_pending() {
     let stage = Stage::default();
     let workflow = chain(&stage);

@@ -7,15 +7,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::attempt::Lent;
 use crate::attempt::glance::{Glance, glance};
-use crate::attempt::known::{Known, Said};
+use crate::attempt::known::{Known, Said, token};
 use crate::attempt::stopped;
+use crate::attempt::{Lent, joined};
 use crate::cx::Stop;
 use crate::decide::{Decision, decide};
 use crate::event::Done;
 use crate::failure::Failure;
-use crate::id::{Generation, Instance, RunId, Seq, Token};
+use crate::id::{Instance, RunId, Seq};
 use crate::kind::{Effect, OnDrift, Retry};
 use crate::ledger::Row;
 use crate::rank::{self, Expect};
@@ -66,15 +66,15 @@ impl<'r> Walk<'r> {
             desk: Arc::new(desk),
             vault,
             site,
-            redactor: Arc::new(Redactor::default()),
+            redactor: Arc::new(Redactor::knowing(&workflow.roots.secret_inputs)),
             stop,
             first_write: FirstWrite::new(None),
             run: RunId(0),
             seed,
         };
         Self {
+            board: Board::new(&workflow, &lent.redactor),
             lent: Arc::new(lent),
-            board: Board::new(&workflow),
             items: vec![None; workflow.instances.len()],
             rows,
             selected,
@@ -103,9 +103,8 @@ impl<'r> Walk<'r> {
                 commands = scheduler.on(events);
                 continue;
             }
-            let Some(look) = self.looks.join_next().await else { break };
+            let Some(glance) = self.looks.join_next().await.and_then(joined) else { break };
             self.tell();
-            let Ok(glance) = look else { break };
             let id = glance.instance;
             self.take(glance);
             commands = scheduler.on([Event::Finished(id, Ended::Succeeded)]);
@@ -158,15 +157,11 @@ impl<'r> Walk<'r> {
                     let name = &self.workflow.instance(of).name;
                     let given = given_by_ledger(name, recorded, &*self.lent.vault)
                         .map_err(Planned::Unreadable)?;
-                    self.publish(of, given);
+                    self.board.publish(of, given);
                 }
             }
         };
-        for pointer in &resolved.secret {
-            if let Some(value) = resolved.params.pointer(pointer) {
-                self.lent.redactor.learn(value);
-            }
-        }
+        self.lent.learn(&resolved);
         self.reporter.progress(Progress::Probing(id));
         let row = self.rows[id.index()].clone();
         self.looks.spawn(glance(Arc::clone(&self.lent), id, resolved, row));
@@ -194,12 +189,12 @@ impl<'r> Walk<'r> {
     fn take(&mut self, glance: Glance) {
         let Glance { instance: id, resolved, seen, notes } = glance;
         let task = self.workflow.task_of(id);
-        let fingerprint = fingerprint(&task.definition, &resolved, &*self.lent.vault);
+        let fingerprint = fingerprint(&task.definition, &resolved, &self.lent);
         let planned = match seen {
             None => Planned::Unreadable(interrupted()),
             Some(Err(failure)) => Planned::Unreadable(failure),
             Some(Ok(verdict)) => {
-                let token = self.token(id);
+                let token = token(&self.workflow, &self.rows, id);
                 let known = Known {
                     task,
                     def: self.workflow.instance(id),
@@ -253,7 +248,7 @@ impl<'r> Walk<'r> {
             (_, None) => Ok(Given::default()),
         };
         match given {
-            Ok(given) => self.publish(id, given),
+            Ok(given) => self.board.publish(id, given),
             Err(failure) => return Planned::Unreadable(failure),
         }
         match diff {
@@ -263,21 +258,6 @@ impl<'r> Walk<'r> {
             }
             None => Planned::Unchanged(done),
         }
-    }
-
-    fn token(&self, id: Instance) -> Token {
-        let part = |host: &Instance| {
-            let generation: Generation = self.rows[host.index()].generation;
-            (self.workflow.instance(*host).name.clone(), generation)
-        };
-        Token(self.workflow.instance(id).lives_in.iter().map(part).collect())
-    }
-
-    fn publish(&mut self, id: Instance, given: Given) {
-        for secret in given.secrets.values() {
-            self.lent.redactor.learn(secret.reveal());
-        }
-        self.board.put(id, given);
     }
 
     fn put(&mut self, id: Instance, planned: Planned) {

@@ -1,4 +1,5 @@
 use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 
 use super::*;
@@ -21,8 +22,12 @@ fn every_form_of_a_secret_is_covered() {
         SECRET.to_owned(),
         base16ct::lower::encode_string(SECRET.as_bytes()),
         base16ct::upper::encode_string(SECRET.as_bytes()),
-        url(SECRET, false),
-        url(SECRET, true),
+        // As `quote(safe="")`, `quote` and `quote_plus` of Python write it, and as
+        // `encodeURIComponent` and a lower case one do.
+        "p%C3%A4ssw%C3%B6rd%2F%2B%20%22of%22%20the%5Cvault".to_owned(),
+        "p%C3%A4ssw%C3%B6rd/%2B%20%22of%22%20the%5Cvault".to_owned(),
+        "p%C3%A4ssw%C3%B6rd%2F%2B+%22of%22+the%5Cvault".to_owned(),
+        "p%c3%a4ssw%c3%b6rd%2f%2b%20%22of%22%20the%5cvault".to_owned(),
         json[1..json.len() - 1].to_owned(),
     ];
     for form in forms {
@@ -46,6 +51,43 @@ fn a_key_of_many_lines_is_covered_line_by_line() {
     assert_eq!(redactor.redact("short"), "short");
 }
 
+/// A text in lines of so many characters.
+fn wrapped(text: &str, width: usize, end: &str) -> String {
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    lines.join(end)
+}
+
+#[test]
+fn a_secret_in_wrapped_base64_is_covered_wherever_the_lines_end() {
+    let long = "canary-".repeat(30);
+    for secret in ["canary-canary-canary", &long] {
+        let redactor = knowing(&[secret]);
+        for before in 0..60 {
+            let text = STANDARD.encode(format!("{}{secret} and after", "x".repeat(before)));
+            let straight = redactor.redact(&text);
+            for (width, end) in [(76, "\n"), (64, "\r\n"), (76, "\n    "), (76, "\\n")] {
+                let clear = redactor.redact(&wrapped(&text, width, end));
+                let joined: String = clear.split(end).collect();
+                assert_eq!(joined, straight, "{before} bytes before, {width} wide");
+            }
+        }
+    }
+    let redactor = knowing(&["abcdefgh"]);
+    assert_eq!(redactor.redact("abcd\n\nefgh"), "abcd\n\nefgh", "an empty line wraps nothing");
+}
+
+#[test]
+fn what_is_said_openly_is_found_only_within_other_text() {
+    let redactor = knowing(&["cluster-id-1", "hunter2-hunter2"]);
+    let open = BTreeSet::from(["cluster-id-1"]);
+    let finds = |value: Value| redactor.finds_in(&value, &open);
+    assert!(!finds(serde_json::json!({ "id": "cluster-id-1" })));
+    for value in ["a cluster-id-1", "hunter2-hunter2"] {
+        assert!(finds(serde_json::json!([value])) && finds(serde_json::json!({ value: 1 })));
+    }
+}
+
 #[test]
 fn what_is_too_short_is_no_secret() {
     let redactor = knowing(&["yes"]);
@@ -63,7 +105,7 @@ fn secrets_inside_of_values_are_learnt_and_covered() {
 proptest! {
     #[test]
     fn chunks_make_no_difference(
-        parts in prop::collection::vec(("[a-z]{0,9}", prop::bool::ANY), 0..12),
+        parts in prop::collection::vec(("[a-z \n\r\\\\]{0,9}", 0..3), 0..12),
         cuts in prop::collection::vec(1_usize..30, 1..20),
     ) {
         let secrets = ["canary-canary", "canary-canary-and-more", "aaaaaaaaaaaa"];
@@ -71,7 +113,11 @@ proptest! {
         let text: String = parts
             .iter()
             .enumerate()
-            .map(|(i, (word, secret))| if *secret { secrets[i % 3].to_owned() } else { word.clone() })
+            .map(|(i, (word, sort))| match sort {
+                0 => word.clone(),
+                1 => secrets[i % 3].to_owned(),
+                _ => wrapped(secrets[i % 3], 5, "\r\n "),
+            })
             .collect();
         let mut stream = Stream::default();
         let mut clear = Vec::new();

@@ -1,31 +1,32 @@
 //! What an instance is made from, in a form that may be stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::attempt::Lent;
 use crate::event::Fingerprint;
-use crate::journal::Vault;
+use crate::redact::COVER;
 use crate::workflow::Resolved;
 
 /// The key under which the digest of a secret stands in stored parameters.
 pub(crate) const SECRET: &str = "$secret";
 
 /// The fingerprint of resolved parameters; secrets enter by a keyed digest.
-pub(crate) fn fingerprint(
-    definition: &Arc<str>,
-    resolved: &Resolved,
-    vault: &dyn Vault,
-) -> Fingerprint {
+pub(crate) fn fingerprint(definition: &Arc<str>, resolved: &Resolved, lent: &Lent) -> Fingerprint {
     let mut params = resolved.params.clone();
     for pointer in &resolved.secret {
         if let Some(value) = params.pointer_mut(pointer) {
             // Without the identity no digest can be had: "unknown", which equals itself only.
-            let digest = vault.digest(value).unwrap_or_else(|_| "unknown".to_owned());
+            let digest = lent.vault.digest(value).unwrap_or_else(|_| "unknown".to_owned());
             *value = Value::Object(Map::from_iter([(SECRET.to_owned(), Value::String(digest))]));
         }
+    }
+    // A secret may also have come in by a way that nobody declared.
+    if lent.redactor.finds_in(&params, &BTreeSet::new()) {
+        params = lent.redactor.redact_value(&params);
     }
     let mut hash = Sha256::new();
     feed(&mut hash, &params);
@@ -39,7 +40,8 @@ pub(crate) fn lacks_secrets(params: &Value) -> bool {
     match params {
         Value::Object(fields) => fields.contains_key(SECRET) || fields.values().any(lacks_secrets),
         Value::Array(items) => items.iter().any(lacks_secrets),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        Value::String(text) => text.contains(COVER),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

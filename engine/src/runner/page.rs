@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::cx::Notebook;
+use crate::cx::{Notebook, last_lines};
+use crate::depth::{is_too_deep, too_deep};
 use crate::event::Body;
 use crate::failure::Failure;
 use crate::id::{Attempt, Instance, InstanceName};
@@ -34,7 +35,21 @@ struct Lines {
     kept: BTreeMap<String, Secret<Value>>,
     notes: Vec<String>,
     log: Stream,
+    /// The end of what went to the log, secrets covered.
+    tail: Vec<u8>,
 }
+
+impl Lines {
+    /// Keeps the end of what goes to the log.
+    fn went_out(&mut self, clear: &[u8]) {
+        self.tail.extend_from_slice(clear);
+        let surplus = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..surplus);
+    }
+}
+
+/// How much of the log's end is kept, in bytes.
+const TAIL: usize = 4096;
 
 /// What a page is made of.
 pub(crate) struct PageParts {
@@ -71,7 +86,10 @@ impl Page {
 
     /// Lets go of what the redactor still holds back.
     pub(crate) fn close_log(&self) {
-        let rest = self.lines().log.finish(&self.redactor);
+        let mut lines = self.lines();
+        let rest = lines.log.finish(&self.redactor);
+        lines.went_out(&rest);
+        drop(lines);
         self.tell_log(rest);
     }
 
@@ -97,8 +115,12 @@ impl Page {
 #[async_trait]
 impl Notebook for Page {
     async fn record(&self, key: &str, value: &str) -> Result<(), Failure> {
-        let stored = self.redactor.redact(value);
-        let body = Body::Record { key: key.to_owned(), value: stored };
+        if self.redactor.finds(value) || self.redactor.finds(key) {
+            let key = self.redactor.redact(key);
+            let words = format!("the record `{key}` of `{}` holds a secret", self.name);
+            return Err(Failure::new("engine::secret-in-record", words, Retry::Never));
+        }
+        let body = Body::Record { key: key.to_owned(), value: value.to_owned() };
         self.write(body, Vec::new()).await?;
         self.lines().records.insert(key.to_owned(), value.to_owned());
         Ok(())
@@ -110,6 +132,9 @@ impl Notebook for Page {
 
     async fn keep(&self, name: &str, value: Secret<Value>) -> Result<(), Failure> {
         self.redactor.learn(value.reveal());
+        if is_too_deep(value.reveal()) {
+            return Err(too_deep(&format!("the secret `{name}` of `{}`", self.name)));
+        }
         let write = SecretWrite {
             instance: self.name.clone(),
             name: name.to_owned(),
@@ -142,7 +167,19 @@ impl Notebook for Page {
     }
 
     fn log(&self, bytes: &[u8]) {
-        let clear = self.lines().log.push(&self.redactor, bytes);
+        let mut lines = self.lines();
+        let clear = lines.log.push(&self.redactor, bytes);
+        lines.went_out(&clear);
+        drop(lines);
         self.tell_log(clear);
+    }
+
+    fn take_last_lines(&self, most: usize) -> Vec<String> {
+        self.close_log();
+        last_lines(&std::mem::take(&mut self.lines().tail), most)
+    }
+
+    fn holds_secret(&self, text: &str) -> bool {
+        self.redactor.finds(text)
     }
 }

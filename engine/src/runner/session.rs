@@ -65,6 +65,8 @@ struct Tries {
     last: Attempt,
     made: u32,
     meant: Option<Done>,
+    /// Whether the last one waited until settle was over, and only lacked a slot.
+    waited: bool,
     since: Instant,
 }
 
@@ -75,12 +77,13 @@ impl<'r> Session<'r> {
         reporter: &'r mut dyn Reporter,
         stop: watch::Receiver<Stop>,
     ) -> Self {
-        let Run { workflow: _, mut ledger, selected, site, store, vault, options } = run;
+        let Run { workflow: _, mut ledger, mut selected, site, store, vault, options } = run;
         let rows: Vec<Row> = workflow
             .instances
             .iter()
             .map(|def| ledger.take(&def.name).unwrap_or_default())
             .collect();
+        start::not_twice(&mut selected, &rows, options.run);
         let setup = start::setup(workflow, &rows, &selected, &options);
         let desk = Arc::new(Desk::new(options.run, options.next_seq, options.clock));
         let body = Body::Run(Box::new(options.started));
@@ -90,7 +93,7 @@ impl<'r> Session<'r> {
             desk,
             vault,
             site,
-            redactor: Arc::new(Redactor::default()),
+            redactor: Arc::new(Redactor::knowing(&workflow.roots.secret_inputs)),
             stop: stop.clone(),
             first_write: FirstWrite::new(options.confirm),
             run: options.run,
@@ -98,8 +101,8 @@ impl<'r> Session<'r> {
         };
         Self {
             workflow,
+            board: Board::new(workflow, &lent.redactor),
             lent: Arc::new(lent),
-            board: Board::new(workflow),
             endings: endings::before(workflow, &selected),
             selected,
             rows,
@@ -276,6 +279,9 @@ impl<'r> Session<'r> {
                 self.lent.desk.set_durable(Durable { seq, broken: true });
                 self.attempts.abort_all();
                 self.broken = Some(error);
+                // Nothing that starts now could be written down.
+                self.scheduler.on([Event::Stop]);
+                self.retries.clear();
             }
         }
     }

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cx::SiteContext;
 use crate::event::{Body, Done, Outcome, RunEnded};
 use crate::failure::Failure;
 use crate::id::Instance;
 use crate::kind::{Effect, Retry};
-use crate::runner::{Ending, RunError, Summary};
+use crate::runner::{Ending, Run, RunError, Selected, Summary};
 use crate::testing::{Reaction, Simulated, Sketch, Stage, execute, options, workflow};
 use crate::workflow::Workflow;
 
@@ -26,6 +27,18 @@ fn one(stage: &Stage, effect: Effect) -> Sketch {
 async fn run(stage: &Stage, sketches: Vec<Sketch>) -> Summary {
     let workflow = workflow(sketches, &[]);
     execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap()
+}
+
+fn prepared(stage: &Stage, workflow: &Arc<Workflow>, selected: Selected) -> Run {
+    Run {
+        workflow: Arc::clone(workflow),
+        ledger: stage.store.ledger(&workflow.names()),
+        selected,
+        site: Arc::new(SiteContext::default()),
+        store: Arc::clone(&stage.store) as Arc<dyn crate::journal::Store>,
+        vault: Arc::clone(&stage.store) as Arc<dyn crate::journal::Vault>,
+        options: options(&stage.store, 1),
+    }
 }
 
 fn done(summary: &Summary, index: usize) -> Done {

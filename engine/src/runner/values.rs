@@ -9,6 +9,7 @@ use crate::id::{Instance, InstanceName};
 use crate::journal::Vault;
 use crate::kind::Retry;
 use crate::ledger::Recorded;
+use crate::redact::Redactor;
 use crate::secret::{Secret, Secrets};
 use crate::workflow::{Produced, Values, Workflow};
 
@@ -23,20 +24,23 @@ pub(crate) struct Given {
 #[derive(Debug, Clone)]
 pub(crate) struct Board {
     given: Vec<Option<Arc<Given>>>,
+    redactor: Arc<Redactor>,
 }
 
 impl Board {
     /// A board on which only the nulls of skipped instances stand.
-    pub(crate) fn new(workflow: &Workflow) -> Self {
+    pub(crate) fn new(workflow: &Workflow, redactor: &Arc<Redactor>) -> Self {
         let given = workflow
             .instances
             .iter()
             .map(|def| def.skipped.then(|| Arc::new(nulls(workflow, def.task, def.with.raw()))))
             .collect();
-        Self { given }
+        Self { given, redactor: Arc::clone(redactor) }
     }
 
-    pub(crate) fn put(&mut self, instance: Instance, given: Given) {
+    /// Lets others read what an instance has produced, and nobody its secrets.
+    pub(crate) fn publish(&mut self, instance: Instance, given: Given) {
+        self.redactor.learn_all(&given.secrets);
         self.given[instance.index()] = Some(Arc::new(given));
     }
 

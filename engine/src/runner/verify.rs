@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::attempt::glance::{Glance, glance};
+use crate::attempt::joined;
 use crate::failure::Failure;
 use crate::id::Instance;
 use crate::kind::{Effect, OnDrift, Retry};
@@ -73,11 +74,11 @@ impl Session<'_> {
         looks: &mut JoinSet<Glance>,
         failed: &mut Vec<(Instance, Failure)>,
     ) {
-        let Some(Ok(glance)) = looks.join_next().await else { return };
+        let Some(glance) = looks.join_next().await.and_then(joined) else { return };
         let id = glance.instance;
         match self.holds(glance) {
             Ok(given) => {
-                self.publish(id, given);
+                self.board.publish(id, given);
                 self.endings[id.index()] = Some(Ending::Verified);
             }
             Err(failure) => failed.push((id, failure)),
@@ -101,7 +102,7 @@ impl Session<'_> {
         };
         if effect == Effect::Action {
             let given = given_by_ledger(name, recorded, &*self.lent.vault)?;
-            self.publish(id, given);
+            self.board.publish(id, given);
             return Ok(None);
         }
         let params = &recorded.said.fingerprint.params;
@@ -121,7 +122,7 @@ impl Session<'_> {
                     let row = self.rows[top.index()].clone();
                     let glance = glance(Arc::clone(&self.lent), top, resolved, row).await;
                     let given = self.holds(glance)?;
-                    self.publish(top, given);
+                    self.board.publish(top, given);
                     stack.pop();
                 }
                 Err(Unresolved::Unknown(of)) if self.board.has(of) => {
@@ -132,7 +133,7 @@ impl Session<'_> {
                     Row { success: Some(recorded), .. } => {
                         let name = &self.workflow.instance(of).name;
                         let given = given_by_ledger(name, recorded, &*self.lent.vault)?;
-                        self.publish(of, given);
+                        self.board.publish(of, given);
                     }
                     Row { success: None, .. } => {
                         return Err(self.unresolved(top, Unresolved::Unknown(of)));
@@ -154,9 +155,6 @@ impl Session<'_> {
             None => Err(not(format!("`{name}` was not looked at to the end"))),
             Some(Err(failure)) => Err(failure),
             Some(Ok(AnyVerdict::Satisfied { outputs, secrets, .. })) => {
-                for secret in secrets.values() {
-                    self.lent.redactor.learn(secret.reveal());
-                }
                 Ok(Given { outputs, secrets })
             }
             Some(Ok(AnyVerdict::Absent(_))) => Err(not(format!("`{name}` is not there"))),

@@ -142,6 +142,40 @@ fn after_a_stop_nothing_starts() {
     assert_eq!(scheduler.unstarted(), [(Instance(1), Vec::new())]);
 }
 
+/// What comes last, and its scheduler with `fail_fast`.
+fn last_of(others: Sketch) -> Vec<Sketch> {
+    vec![needing(&[]), others, Sketch { finally: true, ..Sketch::default() }]
+}
+
+#[test]
+fn the_failure_of_the_last_of_all_others_does_not_hold_up_what_comes_last() {
+    let sketches = last_of(Sketch { passive: true, ..Sketch::default() });
+    let graph = graph(&sketches);
+    let setup = setup(&graph, &sketches, &[], 4);
+    let mut scheduler = Scheduler::new(Setup { fail_fast: true, ..setup });
+    assert_eq!(starts(scheduler.begin()), [0]);
+    assert_eq!(starts(scheduler.on(bad(0))), [2]);
+    scheduler.on(bad(2));
+    assert!(scheduler.is_over());
+}
+
+#[test]
+fn what_pauses_when_the_rest_is_given_up_is_not_tried_again() {
+    let sketches = last_of(Sketch::default());
+    let graph = graph(&sketches);
+    let setup = setup(&graph, &sketches, &[], 4);
+    let mut scheduler = Scheduler::new(Setup { fail_fast: true, ..setup });
+    assert_eq!(starts(scheduler.begin()), [0, 1]);
+    scheduler.on([Event::Finished(Instance(1), Ended::Later)]);
+    assert_eq!(starts(scheduler.on(bad(0))), [2]);
+    scheduler.on([Event::Finished(Instance(2), Ended::Later)]);
+    assert_eq!(scheduler.on([Event::RetryDue(Instance(1))]), []);
+    assert_eq!(starts(scheduler.on([Event::RetryDue(Instance(2))])), [2]);
+    scheduler.on(good(2));
+    assert!(scheduler.is_over());
+    assert_eq!(scheduler.unstarted(), [(Instance(1), Vec::new())]);
+}
+
 #[test]
 fn a_barrier_is_passed_when_all_behind_it_are_through() {
     let edges = [(0, 3), (1, 3), (3, 2)];
@@ -205,7 +239,7 @@ prop_compose! {
         (0_usize..)
             .zip(parts)
             .map(|(id, (needs, pools, rank, passive, finally))| {
-                let needs = needs.into_iter().filter(|_| id > 0 && !finally);
+                let needs = needs.into_iter().filter(|_| id > 0);
                 let needs = needs.map(|index| u32::try_from(index.index(id)).unwrap());
                 Sketch {
                     needs: needs.collect(),
@@ -222,11 +256,12 @@ prop_compose! {
 /// What runs last is needed by nothing that does not.
 fn without_needs_of_last(mut sketches: Vec<Sketch>) -> Vec<Sketch> {
     let last: Vec<bool> = sketches.iter().map(|sketch| sketch.finally).collect();
-    for sketch in &mut sketches {
+    for sketch in sketches.iter_mut().filter(|sketch| !sketch.finally) {
         sketch.needs.retain(|need| !last[*need as usize]);
     }
     sketches
 }
+
 /// A naive account of what a scheduler may do, next to the real one.
 struct Model<'s> {
     sketches: &'s [Sketch],
@@ -237,20 +272,70 @@ struct Model<'s> {
     paused: BTreeSet<u32>,
     good: BTreeSet<u32>,
     bad: BTreeSet<u32>,
+    /// One has failed, and nothing but what comes last may start.
+    halted: bool,
+    stopped: bool,
 }
 
-impl Model<'_> {
+impl<'s> Model<'s> {
+    fn new(sketches: &'s [Sketch], sizes: [u32; 3], slots: u32) -> Self {
+        Self {
+            sketches,
+            sizes,
+            slots: slots as usize,
+            working: BTreeSet::new(),
+            settling: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            good: BTreeSet::new(),
+            bad: BTreeSet::new(),
+            halted: false,
+            stopped: false,
+        }
+    }
+
     fn through(&self, id: u32) -> bool {
-        let sketch = &self.sketches[id as usize];
-        let passed = sketch.passive && sketch.needs.iter().all(|need| self.through(*need));
+        let passed = self.sketches[id as usize].passive && self.may_follow(id);
         self.good.contains(&id) || passed
+    }
+
+    /// Whether all that it waits for has ended well; what comes last waits only for its like.
+    fn may_follow(&self, id: u32) -> bool {
+        let sketch = &self.sketches[id as usize];
+        let counts = |need: &&u32| !sketch.finally || self.sketches[**need as usize].finally;
+        sketch.needs.iter().filter(counts).all(|need| self.through(*need))
+    }
+
+    /// Whether what comes last may begin.
+    fn others_are_over(&self) -> bool {
+        (0..).zip(self.sketches).filter(|(_, other)| !other.finally && !other.passive).all(
+            |(id, _)| {
+                let ended = self.good.contains(&id) || self.bad.contains(&id);
+                let busy = self.working.contains(&id) || self.settling.contains(&id);
+                ended || (self.halted && !busy)
+            },
+        )
+    }
+
+    fn end(&mut self, id: u32, ended: Ended, fail_fast: bool) {
+        self.working.remove(&id);
+        self.settling.remove(&id);
+        let set = match ended {
+            Ended::Later => &mut self.paused,
+            Ended::Failed => &mut self.bad,
+            Ended::Succeeded => &mut self.good,
+        };
+        set.insert(id);
+        let stops_the_rest = fail_fast && ended == Ended::Failed;
+        self.halted |= stops_the_rest && !self.sketches[id as usize].finally;
     }
 
     fn start(&mut self, id: u32) {
         let sketch = &self.sketches[id as usize];
         self.paused.remove(&id);
         assert!(!self.good.contains(&id) && !self.bad.contains(&id), "{id} twice");
-        assert!(sketch.finally || sketch.needs.iter().all(|need| self.through(*need)));
+        assert!(!self.stopped, "{id} after a stop");
+        assert!(self.may_follow(id), "{id} before what it needs");
+        assert!(if sketch.finally { self.others_are_over() } else { !self.halted }, "{id}");
         assert!(self.working.insert(id));
         assert!(self.working.len() <= self.slots, "more work than slots");
         for pool in 0..3 {
@@ -277,24 +362,18 @@ proptest! {
         slots in 1..6_u32,
         choices in prop::collection::vec((any::<prop::sample::Index>(), 0..10_u32), 400),
         last in any::<prop::sample::Index>(),
+        fail_fast in any::<bool>(),
+        stop_at in prop::option::weighted(0.2, 0..60_usize),
     ) {
         let sketches = without_needs_of_last(sketches);
         let graph = graph(&sketches);
         let sizes = [2, 3, 4];
-        let mut scheduler = Scheduler::new(setup(&graph, &sketches, &sizes, slots));
-        let mut model = Model {
-            sketches: &sketches,
-            sizes,
-            slots: slots as usize,
-            working: BTreeSet::new(),
-            settling: BTreeSet::new(),
-            paused: BTreeSet::new(),
-            good: BTreeSet::new(),
-            bad: BTreeSet::new(),
-        };
+        let setup = setup(&graph, &sketches, &sizes, slots);
+        let mut scheduler = Scheduler::new(Setup { fail_fast, ..setup });
+        let mut model = Model::new(&sketches, sizes, slots);
         let mut commands = scheduler.begin();
         let mut choices = choices.into_iter();
-        loop {
+        for step in 0.. {
             for command in commands {
                 match command {
                     Command::Start(id) => model.start(id.0),
@@ -309,6 +388,11 @@ proptest! {
             if active.is_empty() {
                 break;
             }
+            if stop_at == Some(step) {
+                model.stopped = true;
+                commands = scheduler.on([Event::Stop]);
+                continue;
+            }
             let (which, what) = choices.next().unwrap_or((last, 9));
             let id = active[which.index(active.len())];
             if model.paused.remove(&id) {
@@ -320,24 +404,21 @@ proptest! {
                 commands = scheduler.on([Event::Settling(Instance(id))]);
                 continue;
             }
-            model.working.remove(&id);
-            model.settling.remove(&id);
             let ended = match what {
                 3 => Ended::Later,
                 4 => Ended::Failed,
                 _ => Ended::Succeeded,
             };
-            let set = match ended {
-                Ended::Later => &mut model.paused,
-                Ended::Failed => &mut model.bad,
-                Ended::Succeeded => &mut model.good,
-            };
-            set.insert(id);
+            model.end(id, ended, fail_fast);
             commands = scheduler.on([Event::Finished(Instance(id), ended)]);
         }
         prop_assert!(scheduler.is_over());
-        prop_assert_eq!(scheduler.unstarted(), Vec::new());
+        let unstarted = scheduler.unstarted();
+        if !model.stopped {
+            let given_up = |id: &Instance| model.halted && !sketches[id.index()].finally;
+            prop_assert!(unstarted.iter().all(|(id, _)| given_up(id)), "{unstarted:?}");
+        }
         let active = sketches.iter().filter(|sketch| !sketch.passive).count();
-        prop_assert_eq!(model.good.len() + model.bad.len(), active);
+        prop_assert_eq!(model.good.len() + model.bad.len() + unstarted.len(), active);
     }
 }

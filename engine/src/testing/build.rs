@@ -118,6 +118,7 @@ fn parts(index: usize, sketch: Sketch) -> (Task, InstanceDef) {
         retry: sketch.retry,
         timeout: sketch.timeout,
         settle: sketch.kind.settle,
+        has_secrets: sketch.kind.secret.is_some(),
         kind: Arc::new(sketch.kind),
         fresh: sketch.fresh,
         expected: None,

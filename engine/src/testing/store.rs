@@ -122,6 +122,14 @@ impl MemoryStore {
     }
 }
 
+/// An event as it comes back from a disk: what cannot be read again was never durable.
+fn written_and_read(event: &Event) -> Event {
+    let written = serde_json::to_string(&event.body).expect("events are JSON");
+    let body = serde_json::from_str(&written).expect("what is written can be read again");
+    assert_eq!(body, event.body, "what is read is not what was written");
+    Event { body, ..event.clone() }
+}
+
 #[async_trait]
 impl Store for MemoryStore {
     async fn append(&self, batch: Batch) -> Result<(), StoreError> {
@@ -136,7 +144,7 @@ impl Store for MemoryStore {
             for secret in batch.secrets {
                 kept.secrets.insert((secret.instance, secret.name), secret.value);
             }
-            kept.events.extend_from_slice(&batch.events);
+            kept.events.extend(batch.events.iter().map(written_and_read));
             kept.appends += 1;
         }
         self.power.step().await;

@@ -133,7 +133,7 @@ impl World {
 /// Looks at an effect at the moment in which it takes place.
 pub type Witness = Arc<dyn Fn(&Cx) + Send + Sync>;
 
-/// A kind whose things live in a [`World`].
+/// A kind whose things live in a [`World`]. It puts out what `with.say` says.
 #[derive(Clone)]
 pub struct Simulated {
     /// The world.
@@ -188,7 +188,7 @@ impl Simulated {
         }
         let secret = self.secret.iter().map(|text| ("key".to_owned(), Secret::new(json!(text))));
         AnyVerdict::Satisfied {
-            outputs: json!({ "id": cx.instance(), "params": params }),
+            outputs: json!({ "id": cx.instance(), "said": [params["say"]] }),
             secrets: secret.collect::<Secrets>(),
             mark,
         }
@@ -267,7 +267,7 @@ impl AnyKind for Simulated {
     }
 
     fn outputs_schema(&self, _with: &Value) -> Schema {
-        schemars::json_schema!({ "properties": { "id": {}, "params": {} } })
+        schemars::json_schema!({ "properties": { "id": {}, "said": {} } })
     }
 
     fn secrets_schema(&self) -> Schema {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::definition::{InstanceDef, Roots, Task, Workflow};
 use super::draft::{Draft, Drafts};
 use super::pools::Pools;
+use super::schema;
 use super::syntax::Head;
 use crate::expr::{Bound, Compiled, Target, Template};
 use crate::graph::Numbered;
@@ -119,6 +120,7 @@ fn task(draft: &Draft<'_>) -> Task {
         was: syntax.was.iter().map(|was| was.value.clone()).collect(),
         tags: syntax.tags.clone(),
         definition: Arc::from(&*syntax.definition),
+        has_secrets: !schema::properties(&used.secrets).is_empty(),
         ask_on_crash: syntax.ask_on_crash,
         for_each: draft.is_for_each(),
         kind,

@@ -92,6 +92,8 @@ pub struct Task {
     pub tags: BTreeSet<String>,
     /// Hash of the definition as written.
     pub definition: Arc<str>,
+    /// Whether its kind hands out secrets.
+    pub has_secrets: bool,
     /// Whether the task says `on-crash = "ask"`.
     pub ask_on_crash: bool,
     /// Whether it is in a `for-each`.

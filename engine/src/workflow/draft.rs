@@ -12,7 +12,7 @@ use super::kinds::{Literals, Produces};
 use super::source::Node;
 use super::statics::{Statics, Written};
 use super::syntax::{At, wrong_type};
-use super::task::TaskSyntax;
+use super::task::{TaskSyntax, not_a_condition};
 use super::units;
 use crate::expr::reference::Root;
 use crate::expr::value::sort;
@@ -311,10 +311,7 @@ fn skipped(
         .map(|at| match statics.value(node, each.get(at), findings) {
             Some(Value::Bool(wanted)) => !wanted,
             Some(other) => {
-                findings.push(
-                    wrong_type("when", "true or false", &other, node.span)
-                        .help("compare, for example: `${site.edge != false}`"),
-                );
+                findings.push(not_a_condition(&other, node.span));
                 false
             }
             None => false,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::definition::{Resolved, Unresolved, Values, Workflow};
 use super::statics::secret_input;
+use crate::depth::{is_too_deep, too_deep};
 use crate::expr::{Bound, EvalError, Leaf, Scope, Template};
 use crate::failure::Failure;
 use crate::id::Instance;
@@ -97,6 +98,10 @@ impl Workflow {
             },
         );
         match failed {
+            None if is_too_deep(&params) => {
+                let subject = format!("what `{subject}` is given");
+                Err(Unresolved::Failed(too_deep(&subject)))
+            }
             None => Ok(Resolved { params, secret: tainted }),
             Some((pointer, error)) => Err(Unresolved::Failed(failure(subject, &pointer, error))),
         }

@@ -9,6 +9,7 @@ use super::source::{Content, Entry, Table};
 use super::statics::Statics;
 use super::syntax::{Fields, wrong_type};
 use super::units;
+use crate::depth::{DEEPEST, is_too_deep};
 use crate::expr::value::sort;
 use crate::secret::{Secret, Secrets};
 
@@ -110,10 +111,22 @@ pub(crate) fn resolve(
     let mut values = Map::new();
     let mut secrets = Secrets::new();
     for entry in entries {
-        let (value, is_secret) = input(entry, given, statics, findings);
-        if is_secret && let Some(secret) = follow(entry, &value, statics, findings) {
-            secrets.insert(entry.key.clone(), secret);
-        }
+        let set = input(entry, given, statics, findings);
+        let value = match set {
+            Set::Open(value) => value,
+            Set::Secret(reference) => {
+                if let Some(secret) = follow(entry, &reference, statics, findings) {
+                    secrets.insert(entry.key.clone(), secret);
+                }
+                reference
+            }
+            Set::Unknown(declared) => {
+                if declared.secret {
+                    secrets.insert(entry.key.clone(), unknown_secret());
+                }
+                declared.sort.stand_in()
+            }
+        };
         values.insert(entry.key.clone(), value);
     }
     let known = || entries.iter().map(|entry| entry.key.as_str());
@@ -136,7 +149,22 @@ pub(crate) fn resolve(
     (Value::Object(values), secrets)
 }
 
-/// The secret behind a reference.
+/// What an input is set to.
+enum Set<'a> {
+    /// Its value.
+    Open(Value),
+    /// Where its value is.
+    Secret(Value),
+    /// Nothing, or what it does not take: it has a finding.
+    Unknown(Declared<'a>),
+}
+
+/// Stands in for a secret that has an error, so that its readers have none.
+fn unknown_secret() -> Secret<Value> {
+    Secret::new(Type::String.stand_in())
+}
+
+/// The secret behind a reference; `None` if references are not followed here.
 fn follow(
     entry: &Entry,
     reference: &Value,
@@ -161,7 +189,7 @@ fn follow(
         )
         .help(format!("`--set {name}=env:NAME` or `--set {name}=file:PATH`")),
     );
-    None
+    Some(unknown_secret())
 }
 
 const KEYS: &[&str] = &["type", "default", "description", "secret", "one-of", "pattern"];
@@ -176,17 +204,17 @@ struct Declared<'a> {
     pattern: Option<regex::Regex>,
 }
 
-fn input(
-    entry: &Entry,
+fn input<'a>(
+    entry: &'a Entry,
     given: &Given,
     statics: &Statics<'_>,
     findings: &mut Findings,
-) -> (Value, bool) {
+) -> Set<'a> {
     let Content::Table(table) = &entry.value.content else {
         let found = entry.value.to_json();
         let finding = wrong_type(&entry.key, "a table", &found, entry.value.span);
         findings.push(finding.help(format!("declare it as [inputs.{}]", entry.key)));
-        return (Value::Null, false);
+        return Set::Open(Value::Null);
     };
     let declared = declare(entry, table, statics, findings);
     let variable = format!("FLOW_INPUT_{}", entry.key.to_uppercase().replace('-', "_"));
@@ -213,11 +241,12 @@ fn input(
             )
             .help(format!("give it by `--set {}=…` or {variable}", entry.key)),
         );
-        return (declared.sort.stand_in(), false);
+        return Set::Unknown(declared);
     };
     match declared.accept(value, &how, findings) {
-        Some(value) => (value, declared.secret),
-        None => (declared.sort.stand_in(), false),
+        Some(reference) if declared.secret => Set::Secret(reference),
+        Some(value) => Set::Open(value),
+        None => Set::Unknown(declared),
     }
 }
 
@@ -310,6 +339,10 @@ impl Declared<'_> {
                 format!("is {}, but must be {sort_words}", sort(&value)),
                 format!("expected {sort_words}"),
             );
+        }
+        if is_too_deep(&value) {
+            let words = format!("is nested more than {DEEPEST} levels deep");
+            return refuse(words, "give it as text, or in a file that the task reads".to_owned());
         }
         if let Some(one_of) = &self.one_of
             && !one_of.contains(&value)

@@ -220,12 +220,8 @@ impl Reader<'_> {
                 needs
             }
             Content::Table(table) => self.keyed(table, node.span, each, findings),
+            // Told when the task was read.
             Content::List(_) | Content::Integer(_) | Content::Float(_) | Content::Bool(_) => {
-                let found = node.to_json();
-                findings.push(
-                    wrong_type(self.key, "names of tasks", &found, node.span)
-                        .help("\"TASK\", \"TASK/KEY\", \"layer:LAYER\" or { task, each }"),
-                );
                 Vec::new()
             }
         }

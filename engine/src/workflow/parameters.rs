@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::bind::Plan;
 use super::check::{Checker, Known};
 use super::draft::{Draft, Drafts};
-use super::error::{Finding, Findings, suggest};
+use super::error::{Finding, Findings, Span, suggest};
 use super::schema::{Field, Place};
 use super::statics::{Statics, Written, each_outside};
 use super::syntax::At;
@@ -72,12 +72,7 @@ impl Parameters<'_> {
         checker.without(self.draft.syntax.name, self.draft.syntax.span);
     }
 
-    fn other_workflow(
-        &self,
-        reference: &Reference,
-        span: super::error::Span,
-        findings: &mut Findings,
-    ) {
+    fn other_workflow(&self, reference: &Reference, span: Span, findings: &mut Findings) {
         let name = match reference.path.first() {
             Some(Step::Name(name) | Step::Key(name)) => name.as_str(),
             Some(Step::Index(_) | Step::Open) | None => "",
@@ -102,6 +97,7 @@ impl Parameters<'_> {
         );
     }
 
+    /// Checks one instance; gives what `file` has read for it.
     fn instance(
         &self,
         written: &Written,
@@ -112,58 +108,65 @@ impl Parameters<'_> {
         let each = self.draft.each_at(at);
         let before = findings.len();
         let nulls = self.nulls(bound);
-        let mut own_files = Map::new();
+        let mut files = Map::new();
         for (leaf, place) in written.compiled.leaves().iter().zip(&written.places) {
-            own_files.extend(self.statics.read_files(leaf, *place, each, findings));
+            files.extend(self.statics.read_files(leaf, *place, each, findings));
         }
-        let all_files = Value::Object(own_files);
-        let scope = Scope {
-            each,
-            files: Some(&all_files),
-            tasks: Some(&nulls),
-            ..self.statics.scope(None)
-        };
+        let read = Value::Object(files.clone());
+        let scope =
+            Scope { each, files: Some(&read), tasks: Some(&nulls), ..self.statics.scope(None) };
+        let bound = bound.map_or(&[][..], Vec::as_slice);
         let mut known: BTreeMap<&str, Known<'_>> = BTreeMap::new();
-        let mut all_known = true;
         for (number, leaf) in written.compiled.leaves().iter().enumerate() {
-            let place = written.places[number];
-            let is_known = leaf.found.unknown.is_empty()
-                && leaf.found.references.iter().all(|reference| match reference.root {
-                    Root::Inputs => self.statics.secret_input(reference).is_none(),
-                    Root::Site | Root::Each => true,
-                    Root::Tasks => self.is_left_out(reference, leaf, written, bound),
-                    Root::Run | Root::Workflows => false,
-                });
-            let fact = if is_known {
-                match leaf.evaluate_in(&scope) {
-                    Ok(value) => Known::Value(value),
-                    Err(error) => {
-                        findings.push(self.statics.failed(leaf, place, &scope, &error));
-                        Known::Nothing
-                    }
-                }
+            let fact = if self.is_known(leaf, written, bound) {
+                self.value(leaf, written.places[number], &scope, findings)
             } else {
-                all_known = false;
-                for reference in leaf.found.references.iter().filter(|found| !found.guarded) {
-                    if let Some(finding) = self.statics.missing(reference, place, &scope) {
-                        findings.push(finding);
-                    }
-                }
+                self.tell_missing(leaf, written.places[number], &scope, findings);
                 Known::Types(self.types(leaf, number))
             };
             known.insert(&leaf.pointer, fact);
         }
         self.against_schema(&known, findings);
+        let all_known = known.values().all(|fact| matches!(fact, Known::Value(_)));
         if all_known && findings.len() == before {
             self.by_kind(written, &scope, findings);
         }
-        match all_files {
-            Value::Object(read) => read,
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_) => Map::new(),
+        files
+    }
+
+    /// Whether the value of a leaf is known at load.
+    fn is_known(&self, leaf: &Leaf, written: &Written, bound: &[Bound]) -> bool {
+        leaf.found.unknown.is_empty()
+            && leaf.found.references.iter().all(|reference| match reference.root {
+                Root::Inputs => self.statics.secret_input(reference).is_none(),
+                Root::Site | Root::Each => true,
+                Root::Tasks => self.is_left_out(reference, written, bound),
+                Root::Run | Root::Workflows => false,
+            })
+    }
+
+    fn value(
+        &self,
+        leaf: &Leaf,
+        place: Span,
+        scope: &Scope<'_>,
+        findings: &mut Findings,
+    ) -> Known<'static> {
+        match leaf.evaluate_in(scope) {
+            Ok(value) => Known::Value(value),
+            Err(error) => {
+                findings.push(self.statics.failed(leaf, place, scope, &error));
+                Known::Nothing
+            }
+        }
+    }
+
+    /// Tells what a leaf reads of site, inputs and `each` that is not there.
+    fn tell_missing(&self, leaf: &Leaf, place: Span, scope: &Scope<'_>, findings: &mut Findings) {
+        for reference in leaf.found.references.iter().filter(|found| !found.guarded) {
+            if let Some(finding) = self.statics.missing(reference, place, scope) {
+                findings.push(finding);
+            }
         }
     }
 
@@ -189,29 +192,15 @@ impl Parameters<'_> {
         }
     }
 
-    /// The references to tasks of all leaves, with what each of them means.
-    fn bound_of<'b>(
-        written: &'b Written,
-        bound: &'b [Bound],
-    ) -> impl Iterator<Item = (&'b Reference, &'b Bound)> {
-        written.compiled.task_references().map(|(_, reference)| reference).zip(bound)
-    }
-
     /// Whether all that a reference reads is left out by `when`, and null therefore.
-    fn is_left_out(
-        &self,
-        reference: &Reference,
-        _leaf: &Leaf,
-        written: &Written,
-        bound: Option<&Vec<Bound>>,
-    ) -> bool {
-        let Some(bound) = bound else { return false };
-        Self::bound_of(written, bound)
-            .find(|(other, _)| std::ptr::eq(*other, reference))
-            .is_some_and(|(_, bound)| {
+    fn is_left_out(&self, reference: &Reference, written: &Written, bound: &[Bound]) -> bool {
+        let mut references = written.compiled.task_references().zip(bound);
+        references.find(|((_, other), _)| std::ptr::eq(*other, reference)).is_some_and(
+            |(_, bound)| {
                 let mut instances = bound.target.instances().iter();
                 instances.all(|instance| self.drafts.of(*instance).is_skipped(*instance))
-            })
+            },
+        )
     }
 
     /// The outputs of what is left out: null, all of them.

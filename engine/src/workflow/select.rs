@@ -66,6 +66,25 @@ pub enum SelectError {
         /// The instance.
         instance: String,
     },
+    /// `--redo` names what does not run.
+    #[error("`{selector}` is to be done again, but does not run")]
+    #[diagnostic(code(select::redone), help("select it as well, or take `--redo` away"))]
+    NotRedone {
+        /// As typed.
+        selector: String,
+    },
+    /// `--redo` names what no stop ever waits for.
+    #[error("`{instance}` may be applied at any time, so there is nothing to lift")]
+    #[diagnostic(
+        code(select::not_once),
+        help(
+            "`--redo` is for what must not take effect twice; `--force {instance}` applies the rest"
+        )
+    )]
+    NotOnce {
+        /// The instance.
+        instance: String,
+    },
 }
 
 /// Reads the selection as typed.
@@ -99,7 +118,7 @@ pub fn select(workflow: &Workflow, args: &SelectionArgs) -> Result<Selection, Se
     let (skip, verify): (BTreeSet<_>, BTreeSet<_>) =
         needed.into_iter().partition(|id| skip.contains(id));
     let force = selector.forced(&args.force, &run)?;
-    let redo = selector.all(&args.redo)?;
+    let redo = selector.redone(&args.redo, &run)?;
     let unconsidered = workflow
         .ids()
         .filter(|id| !workflow.instance(*id).skipped)
@@ -170,7 +189,7 @@ impl Selector<'_> {
     ) -> Result<BTreeSet<Instance>, SelectError> {
         let mut force = BTreeSet::new();
         for selector in selectors {
-            let running: Vec<Instance> = self.one(selector)?.intersection(run).copied().collect();
+            let running = self.running(selector, run)?;
             if running.is_empty() {
                 return Err(SelectError::NotRunning { selector: selector.clone() });
             }
@@ -183,6 +202,44 @@ impl Selector<'_> {
             }
         }
         Ok(force)
+    }
+
+    /// Whose stops are lifted: only what has any, and runs.
+    fn redone(
+        &self,
+        selectors: &[String],
+        run: &BTreeSet<Instance>,
+    ) -> Result<BTreeSet<Instance>, SelectError> {
+        let mut redo = BTreeSet::new();
+        for selector in selectors {
+            let running = self.running(selector, run)?;
+            if running.is_empty() {
+                return Err(SelectError::NotRedone { selector: selector.clone() });
+            }
+            for id in running {
+                let task = self.workflow.task_of(id);
+                let stops = match task.effect {
+                    Effect::Once => true,
+                    Effect::Action => task.ask_on_crash,
+                    Effect::Converge | Effect::Gate => false,
+                };
+                if !stops {
+                    let instance = self.workflow.instance(id).name.to_string();
+                    return Err(SelectError::NotOnce { instance });
+                }
+                redo.insert(id);
+            }
+        }
+        Ok(redo)
+    }
+
+    /// What a selector matches of that which runs.
+    fn running(
+        &self,
+        selector: &str,
+        run: &BTreeSet<Instance>,
+    ) -> Result<BTreeSet<Instance>, SelectError> {
+        Ok(self.one(selector)?.intersection(run).copied().collect())
     }
 
     fn no_match(&self, selector: &str) -> SelectError {

@@ -94,7 +94,7 @@ impl<'a> Fields<'a, '_> {
         if let Some(value) = count.filter(|count| *count > 0) {
             return Some(At { value, span: found.span });
         }
-        self.wrong(key, "a number of 1 or more", &found);
+        self.wrong(key, "a whole number of 1 or more", &found);
         None
     }
 
@@ -110,7 +110,9 @@ impl<'a> Fields<'a, '_> {
                 found.span,
                 "not a duration",
             )
-            .help("write a number with its unit: \"500ms\", \"2s\", \"10m\", \"1h30m\", \"7d\""),
+            .help(
+                "write a number with its unit, ten years at most: \"500ms\", \"10m\", \"1h30m\", \"7d\"",
+            ),
         );
         None
     }
@@ -169,11 +171,16 @@ impl<'a> Fields<'a, '_> {
 }
 
 pub(crate) fn wrong_type(key: &str, expected: &str, found: &Value, span: Span) -> Finding {
-    let sort = crate::expr::value::sort(found);
+    // Where the sort is right, the value is not.
+    let found = if found.is_number() && expected.contains("number") {
+        found.to_string()
+    } else {
+        crate::expr::value::sort(found).to_owned()
+    };
     let example = match expected {
         "a string" | "strings" => "\"…\"",
         "true or false" => "true",
-        "a number of 1 or more" => "3",
+        "a whole number of 1 or more" => "3",
         "a table" => "{ … = … }",
         "a list" => "[…]",
         "a list of keys" => "[\"KEY\", …]",
@@ -182,7 +189,7 @@ pub(crate) fn wrong_type(key: &str, expected: &str, found: &Value, span: Span) -
     };
     Finding::new(
         "workflow::type",
-        format!("`{key}` is {sort}, but must be {expected}"),
+        format!("`{key}` is {found}, but must be {expected}"),
         span,
         format!("expected {expected}"),
     )

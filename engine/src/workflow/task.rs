@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::definition::RetryPolicy;
@@ -12,7 +13,7 @@ use super::kinds::{Kinds, Used};
 use super::names::bad_name;
 use super::source::{Content, Entry, Node, Table};
 use super::statics::Statics;
-use super::syntax::{At, Fields};
+use super::syntax::{At, Fields, wrong_type};
 use super::units;
 use crate::kind::OnDrift;
 
@@ -109,8 +110,8 @@ pub(crate) fn read<'a>(
         name: &entry.key,
         span: entry.key_span,
         layer: fields.text("layer"),
-        needs: one_or_list(fields.node("needs")),
-        lives_in: one_or_list(fields.node("lives-in")),
+        needs: needs("needs", &mut fields),
+        lives_in: needs("lives-in", &mut fields),
         capture: fields.texts("capture"),
         protected: fields.flag("protected"),
         on_drift: fields.word(
@@ -128,7 +129,7 @@ pub(crate) fn read<'a>(
         finally: fields.flag("finally"),
         was: fields.texts("was"),
         tags: tags(&mut fields),
-        when: fields.node("when"),
+        when: when(&mut fields),
         for_each: fields.node("for-each"),
         with: with(&mut fields),
         pools: fields.table("pools").map(|(table, _)| table),
@@ -180,6 +181,40 @@ fn one_or_list(node: Option<&Node>) -> Vec<&Node> {
     }
 }
 
+/// What is needed; what cannot name anything is told even if the task has no instances.
+fn needs<'a>(key: &str, fields: &mut Fields<'a, '_>) -> Vec<&'a Node> {
+    let mut nodes = one_or_list(fields.node(key));
+    nodes.retain(|node| match &node.content {
+        Content::Text(_) | Content::Table(_) => true,
+        Content::Integer(_) | Content::Float(_) | Content::Bool(_) | Content::List(_) => {
+            fields.findings.push(
+                wrong_type(key, "names of tasks", &node.to_json(), node.span)
+                    .help("\"TASK\", \"TASK/KEY\", \"layer:LAYER\" or { task, each }"),
+            );
+            false
+        }
+    });
+    nodes
+}
+
+/// The condition; what cannot be one is told even if the task has no instances.
+fn when<'a>(fields: &mut Fields<'a, '_>) -> Option<&'a Node> {
+    let node = fields.node("when")?;
+    match &node.content {
+        Content::Text(_) | Content::Bool(_) => Some(node),
+        Content::Integer(_) | Content::Float(_) | Content::List(_) | Content::Table(_) => {
+            fields.findings.push(not_a_condition(&node.to_json(), node.span));
+            None
+        }
+    }
+}
+
+/// A condition that is neither true nor false.
+pub(crate) fn not_a_condition(found: &Value, span: Span) -> Finding {
+    wrong_type("when", "true or false", found, span)
+        .help("compare, for example: `${site.edge != false}`")
+}
+
 fn with<'a>(fields: &mut Fields<'a, '_>) -> Option<&'a Node> {
     fields.table("with")?;
     fields.node("with")
@@ -199,7 +234,10 @@ fn retry(fields: &mut Fields<'_, '_>) -> RetryPolicy {
     let default = RetryPolicy::default();
     let Some((table, _)) = fields.table("retry") else { return default };
     let mut inner = Fields { table, statics: fields.statics, findings: &mut *fields.findings };
-    inner.only(&["attempts", "backoff", "max"], |_| None);
+    inner.only(&["attempts", "backoff", "max"], |key| {
+        // The kind `shell` has one code for it, which no task has to name.
+        (key == "on").then(|| "a command asks for another try by exit code 75".to_owned())
+    });
     RetryPolicy {
         attempts: inner.count("attempts").map_or(default.attempts, |found| found.value),
         backoff: inner.duration("backoff").unwrap_or(default.backoff),

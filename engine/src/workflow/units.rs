@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-/// A duration as `500ms`, `2s`, `10m`, `24h`, `7d` or several of them joined.
+/// The longest duration that anybody may ask for: ten years, far from where clocks overflow.
+const LONGEST: Duration = Duration::from_hours(24 * 3650);
+
+/// A duration as `500ms`, `2s`, `10m`, `24h`, `7d` or several of them joined; ten years at most.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
@@ -25,7 +28,7 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
         rest = &rest[letters..];
         total = total.checked_add(Duration::try_from_secs_f64(number * seconds).ok()?)?;
     }
-    Some(total)
+    (total <= LONGEST).then_some(total)
 }
 
 /// The rule of names: of workflows, tasks, inputs, pools, tags and layers.
@@ -77,7 +80,7 @@ mod tests {
         {
             assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
-        for text in ["", "10", "s", "2 s", "-2s", "1w", "1e400s"] {
+        for text in ["", "10", "s", "2 s", "-2s", "1w", "1e400s", "3651d", "200000000000000d"] {
             assert_eq!(duration(text), None, "{text}");
         }
     }

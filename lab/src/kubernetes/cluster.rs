@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    controllers,
+    controllers, health,
     json::is_true,
     objects::{Objects, Tx, View},
     refusal::Refusal,
@@ -36,6 +36,14 @@ pub(crate) struct NodeFacts {
     pub(crate) address: IpAddr,
     /// Whether it is a control plane node.
     pub(crate) controller: bool,
+    /// The identity that its firmware tells.
+    pub(crate) uuid: String,
+    /// Processors.
+    pub(crate) cores: u32,
+    /// Memory.
+    pub(crate) memory_kib: u64,
+    /// Room for images, logs and volumes.
+    pub(crate) storage_kib: u64,
     /// The kubelet's version, `v1.36.1`.
     pub(crate) kubernetes_version: String,
     /// The version of Talos, `v1.13.9`.
@@ -49,7 +57,7 @@ pub(crate) struct NodeFacts {
 pub(crate) struct ClusterStatus {
     /// The id of its etcd cluster.
     pub(crate) etcd: String,
-    /// How many API servers listen.
+    /// On how many machines the API is ready.
     pub(crate) servers: usize,
     /// How many nodes are Ready.
     pub(crate) nodes_ready: usize,
@@ -226,7 +234,11 @@ impl Cluster {
 
     /// How it stands.
     pub(super) fn status(&self) -> ClusterStatus {
-        let servers = locked(&self.running).machines.values().map(|(count, _)| count).sum();
+        let speed = self.world.clock().speed();
+        let running = locked(&self.running);
+        let since = running.machines.values().map(|(_, started)| started.elapsed().mul_f64(speed));
+        let servers = since.filter(|up| health::is_ready(*up)).count();
+        drop(running);
         self.read(|objects| {
             let nodes = objects.list("core/nodes");
             ClusterStatus {

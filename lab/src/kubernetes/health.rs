@@ -50,6 +50,11 @@ const CHECKS: &[(&str, u64)] = &[
 /// Checks of readiness that liveness does not have.
 const READINESS_ONLY: &[&str] = &["etcd-readiness", "informer-sync", "shutdown"];
 
+/// Whether a server that has run for so long, in time of the world, passes all checks.
+pub(crate) fn is_ready(up: Duration) -> bool {
+    CHECKS.iter().all(|(_, after)| up >= Duration::from_secs(*after))
+}
+
 /// Answers `/healthz`, `/livez` and `/readyz`, alone, `?verbose`, or one check of them. `up` is how long the server has
 /// run, in time of the world.
 pub(crate) fn health(path: &[String], verbose: bool, up: Duration) -> Result<Response, Refusal> {

@@ -22,6 +22,8 @@ use crate::{
 pub(super) const KUBERNETES_PORT: u16 = 6443;
 /// From a bootstrap to data on the disk, in seconds of the world.
 const WRITE: u64 = 1;
+/// From containers to a look into the data directory.
+const PREPARE: u64 = 2;
 /// From data on the disk to a running member.
 const START: u64 = 6;
 /// Between two tries to join or to be promoted.
@@ -47,6 +49,11 @@ pub(super) async fn run(rack: &Arc<Rack>, vmid: u32) {
 
 /// Starts the member, or waits for a bootstrap or a cluster to join.
 async fn etcd(rack: &Rack, vmid: u32) {
+    // With data or without: what it waits for is not told by its state.
+    rack.change_live(vmid, |live| {
+        live.services.set("etcd", State::Preparing, "Running pre state");
+    });
+    rack.sleep(PREPARE).await;
     loop {
         if rack.read(|fleet| fleet.etcd_of(vmid).is_some()) {
             member(rack, vmid).await;

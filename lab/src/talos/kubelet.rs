@@ -13,6 +13,8 @@ use crate::kubernetes::{Cluster, NodeFacts, View as _};
 const START: u64 = 6;
 /// From an answering API server to the registered node.
 const REGISTER: u64 = 8;
+/// The partitions that Talos keeps for itself: BOOT, META and STATE.
+const SYSTEM: u64 = 2101 << 20;
 /// The Kubernetes that a configuration without a version gets.
 const DEFAULT_VERSION: &str = "v1.36.1";
 
@@ -97,6 +99,10 @@ fn facts(fleet: &Fleet, vmid: u32) -> Option<NodeFacts> {
         name: live.hostname.clone(),
         address: live.address()?,
         controller: config.is_controller(),
+        uuid: machine.hardware.uuid.clone(),
+        cores: machine.hardware.cores,
+        memory_kib: machine.hardware.memory_mib << 10,
+        storage_kib: machine.hardware.disk_size.saturating_sub(SYSTEM) >> 10,
         kubernetes_version: config.kubernetes_version().unwrap_or(DEFAULT_VERSION).to_owned(),
         os_image: format!("Talos ({talos})"),
         talos_version: talos,

@@ -37,6 +37,8 @@ pub(crate) struct Hardware {
     pub(crate) cores: u32,
     /// Memory.
     pub(crate) memory_mib: u64,
+    /// The size of the disk that it boots from, in bytes.
+    pub(crate) disk_size: u64,
     /// None: no bootable disk.
     pub(crate) disk: Option<Image>,
 }
@@ -96,6 +98,15 @@ impl Machines {
     pub(crate) fn power_off(&self, vmid: u32) {
         self.0.change(|fleet| {
             if let Some(machine) = fleet.machines.get_mut(&vmid) {
+                machine.power = None;
+            }
+        });
+    }
+
+    /// Takes the power from all machines; nothing of them outlives the world then.
+    pub(crate) fn cut(&self) {
+        self.0.change(|fleet| {
+            for machine in fleet.machines.values_mut() {
                 machine.power = None;
             }
         });

@@ -107,7 +107,7 @@ impl Services {
         })
     }
 
-    /// All services as the API lists them.
+    /// All services as the API lists them: a service's newest event last.
     pub(super) fn list(&self) -> Vec<ServiceInfo> {
         self.0
             .iter()
@@ -122,6 +122,7 @@ impl Services {
                     events: service
                         .events
                         .iter()
+                        .rev()
                         .map(|(state, message, at)| ServiceEvent {
                             msg: message.clone(),
                             state: state.name().to_owned(),

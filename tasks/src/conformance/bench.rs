@@ -75,7 +75,7 @@ impl Laboratory {
         self.lab.counts().expect("a running lab counts")
     }
 
-    pub(super) fn fault(&self, fault: &str) {
+    pub(crate) fn fault(&self, fault: &str) {
         let fault: Fault = fault.parse().unwrap_or_else(|error| panic!("{fault}: {error}"));
         self.lab.faults().add(fault);
     }

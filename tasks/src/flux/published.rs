@@ -49,6 +49,18 @@ pub(super) enum PublishedError {
         /// Why.
         source: reqwest::Error,
     },
+    /// The server does not say whether there is such a file.
+    #[error("{url} cannot be had now (HTTP {status})")]
+    #[diagnostic(
+        code(flux::unavailable),
+        help("its server may be able to deliver it later; ask it with `curl -I`")
+    )]
+    Unavailable {
+        /// Where.
+        url: String,
+        /// The status.
+        status: u16,
+    },
     /// The server says that there is no such file.
     #[error("{url} does not exist (HTTP {status})")]
     #[diagnostic(code(flux::no_manifest), help("check the version or URL in the site file"))]
@@ -110,8 +122,9 @@ impl KindError for PublishedError {
     fn retry(&self) -> Retry {
         match self {
             // A garbled answer, or the page of a proxy: the next one may be right.
-            Self::Download { .. } | Self::NoManifest { .. } => Retry::Backoff,
-            Self::Missing { status, .. } if *status >= 500 => Retry::Backoff,
+            Self::Download { .. } | Self::Unavailable { .. } | Self::NoManifest { .. } => {
+                Retry::Backoff
+            }
             Self::Digest { .. } | Self::Authority { .. } => Retry::Human,
             Self::Missing { .. } | Self::TooLarge { .. } | Self::Cache { .. } => Retry::Never,
         }
@@ -163,12 +176,13 @@ impl Published<'_> {
         let client = self.client().await?;
         let failed = |source| PublishedError::Download { url: self.url.to_owned(), source };
         let response = client.get(self.url).send().await.map_err(failed)?;
-        let status = response.status().as_u16();
-        if status != 200 {
-            return Err(PublishedError::Missing { url: self.url.to_owned(), status });
+        let url = self.url.to_owned();
+        match response.status().as_u16() {
+            200 => {}
+            status @ (404 | 410) => return Err(PublishedError::Missing { url, status }),
+            status => return Err(PublishedError::Unavailable { url, status }),
         }
         let bytes = response.bytes().await.map_err(failed)?;
-        let url = self.url.to_owned();
         if bytes.len() > LIMIT {
             return Err(PublishedError::TooLarge { url });
         }

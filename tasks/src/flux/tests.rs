@@ -92,6 +92,27 @@ async fn flux_app_conforms() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_not_ready_does_not_say_that_the_manifest_is_missing() {
+    in_a_world(async |lab| {
+        let ca: Authorities = serde_json::from_value(ca(lab)).unwrap();
+        let take = async |file: &str| {
+            let url = lab.https(50, 8443) + file;
+            let call = Duration::from_secs(2);
+            let published = Published { url: &url, sha256: None, ca: &ca, call };
+            published.take(&lab.dir().join("site")).await.unwrap_err()
+        };
+        let missing = take("/flux2/v0.0.0/install.yaml").await;
+        assert!(matches!(missing, PublishedError::Missing { status: 404, .. }), "{missing}");
+        assert_eq!(missing.retry(), Retry::Never);
+        lab.fault("git:GET */install.yaml:5xx");
+        let unknown = take("/flux2/v2.9.4/install.yaml").await;
+        assert!(matches!(unknown, PublishedError::Unavailable { status: 503, .. }), "{unknown}");
+        assert_eq!(unknown.retry(), Retry::Backoff);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_manifest_with_another_digest_than_the_pinned_one_needs_a_person() {
     in_a_world(async |lab| {
         let (folder, pin) = (lab.dir().join("site"), "0".repeat(64));

@@ -140,7 +140,8 @@ impl Kind for CheckProxmox {
             machine = { cores = 8, memory = "16GiB", disk = "200GiB", cpu = "host" }
         "#,
     };
-    const SETTLE: Settle = Settle::within(std::time::Duration::ZERO);
+    // A reply that failed is asked for again; what is wrong with a host is told at once.
+    const SETTLE: Settle = Settle::within(std::time::Duration::from_secs(30));
 
     type Params = Params;
     type Outputs = Outputs;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use flow_engine::{Cx, Stop};
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 /// How long a group has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(20);
@@ -108,12 +108,10 @@ impl Running {
     ///
     /// Dropped, the whole group is killed.
     pub(super) async fn finish(mut self, cx: &Cx, stdin: Option<&str>) -> io::Result<ExitStatus> {
-        if let (Some(mut pipe), Some(text)) = (self.child.stdin.take(), stdin) {
-            // A command that does not read its input is no failure.
-            let _ = pipe.write_all(text.as_bytes()).await;
-        }
+        let input = self.child.stdin.take().zip(stdin);
         let (out, err) = (self.child.stdout.take(), self.child.stderr.take());
-        let copies = async { tokio::join!(copy(out, cx), copy(err, cx)) };
+        // All at a time: it may print more than a pipe holds before it reads.
+        let copies = async { tokio::join!(feed(input), copy(out, cx), copy(err, cx)) };
         tokio::pin!(copies);
         let mut stop = cx.stop();
         let forced = async {
@@ -156,6 +154,13 @@ impl Running {
             // The group may have ended by itself.
             let _ = rustix::process::kill_process_group(group, signal);
         }
+    }
+}
+
+async fn feed(input: Option<(ChildStdin, &str)>) {
+    if let Some((mut pipe, text)) = input {
+        // A command that does not read its input is no failure.
+        let _ = pipe.write_all(text.as_bytes()).await;
     }
 }
 

@@ -6,15 +6,16 @@ use std::process::ExitStatus;
 
 use async_trait::async_trait;
 use flow_engine::{
-    AnyKind, AnyVerdict, Cx, Effect, Failure, KindError, Manual, Mark, NotRecorded, OnDrift,
-    Presence, Retry, Secrets, Settle,
+    AnyKind, AnyVerdict, Cx, Effect, Failure, Manual, Mark, OnDrift, Presence, Retry, Secrets,
+    Settle,
 };
 use schemars::Schema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::child::{Call, Identity, Running, describe};
-use super::output::{self, BadOutput};
+use super::error::Error;
+use super::output;
 use super::params::{self, Argv, Covers, Params};
 
 /// The exit code of `apply` that asks for another try (`EX_TEMPFAIL` of sysexits.h).
@@ -30,74 +31,6 @@ pub(super) struct Shell;
 struct Handle {
     destroy: Vec<String>,
     env: Vec<String>,
-}
-
-/// Why a command did not do what was asked.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-enum Error {
-    #[error("`{program}` cannot be run")]
-    #[diagnostic(code(shell::spawn), help("check that the program exists and may be executed"))]
-    Spawn { program: String, source: std::io::Error },
-    #[error("the {what} ended with {how}")]
-    #[diagnostic(
-        code(shell::failed),
-        help("`flow logs INSTANCE` shows what it printed; exit code 75 means: try again")
-    )]
-    Failed { what: &'static str, how: String, again: bool },
-    #[error("the check ended with {how}, which says neither yes nor no")]
-    #[diagnostic(
-        code(shell::unknown),
-        help("a check exits 0 for satisfied, 1 for not; `flow logs INSTANCE` shows its words")
-    )]
-    Unknown { how: String },
-    #[error("what the {what} wrote to $FLOW_OUTPUT cannot be understood")]
-    #[diagnostic(code(shell::output), help("write a JSON object, or lines of `key=value`"))]
-    Output { what: &'static str, source: BadOutput },
-    #[error("the output `{name}` is declared, and neither check nor apply wrote it")]
-    #[diagnostic(code(shell::no_output), help("write `{name}=VALUE` to the file $FLOW_OUTPUT"))]
-    NoOutput { name: String },
-    #[error("`{what}` is not a list of words")]
-    #[diagnostic(
-        code(shell::argv),
-        help("write [\"program\", \"argument\"], or set `sh = true` for a line of shell")
-    )]
-    Argv { what: &'static str },
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    NotRecorded(#[from] NotRecorded),
-    #[error("a file for $FLOW_OUTPUT cannot be made")]
-    #[diagnostic(
-        code(shell::scratch),
-        help("check that the folder for temporary files is writable")
-    )]
-    Scratch { source: std::io::Error },
-}
-
-impl KindError for Error {
-    fn retry(&self) -> Retry {
-        match self {
-            Self::Failed { again: true, .. } | Self::Unknown { .. } | Self::Scratch { .. } => {
-                Retry::Backoff
-            }
-            Self::Failed { again: false, .. }
-            | Self::Spawn { .. }
-            | Self::Output { .. }
-            | Self::NoOutput { .. }
-            | Self::Argv { .. }
-            | Self::NotRecorded(_) => Retry::Never,
-        }
-    }
-
-    fn refused(&self) -> bool {
-        match self {
-            Self::Spawn { .. } | Self::Argv { .. } | Self::Scratch { .. } => true,
-            Self::Failed { .. }
-            | Self::Unknown { .. }
-            | Self::Output { .. }
-            | Self::NoOutput { .. }
-            | Self::NotRecorded(_) => false,
-        }
-    }
 }
 
 #[async_trait]
@@ -164,12 +97,12 @@ impl AnyKind for Shell {
     async fn probe(&self, cx: &Cx, params: &Value) -> Result<AnyVerdict, Failure> {
         let handle = handle(params);
         let params = read(params)?;
-        probe(cx, &params, handle).await.map_err(|error| Failure::from_kind(&error))
+        probe(cx, &params, handle).await.map_err(|error| error.into_failure(cx))
     }
 
     async fn apply(&self, cx: &Cx, params: &Value) -> Result<(), Failure> {
         let params = read(params)?;
-        apply(cx, &params).await.map_err(|error| Failure::from_kind(&error))
+        apply(cx, &params).await.map_err(|error| error.into_failure(cx))
     }
 
     async fn exists(&self, _: &Cx, _: &Value) -> Result<Presence, Failure> {
@@ -185,8 +118,8 @@ impl AnyKind for Shell {
         let env =
             handle.env.iter().filter_map(|name| Some((name.clone(), std::env::var_os(name)?)));
         let call = Call { argv: handle.destroy, env: env.collect(), cwd: None, stdin: None };
-        let ended = run(cx, &call, None).await.map_err(|error| Failure::from_kind(&error))?;
-        success("destroy", ended.status).map_err(|error| Failure::from_kind(&error))
+        let ended = run(cx, &call, None).await.map_err(|error| error.into_failure(cx))?;
+        success("destroy", ended.status).map_err(|error| error.into_failure(cx))
     }
 }
 
@@ -247,14 +180,28 @@ fn in_cwd(params: &Params, path: &std::path::Path) -> std::path::PathBuf {
 
 fn satisfied(
     params: &Params,
-    mut outputs: Map<String, Value>,
+    outputs: Map<String, Value>,
     mark: Mark<Value>,
 ) -> Result<AnyVerdict, Error> {
-    outputs.retain(|name, _| params.outputs.contains(name));
-    if let Some(name) = params.outputs.iter().find(|name| !outputs.contains_key(*name)) {
-        return Err(Error::NoOutput { name: name.clone() });
-    }
+    let outputs = declared(params, outputs);
+    all_written(params, &outputs, if params.check.is_some() { "check" } else { "task" })?;
     Ok(AnyVerdict::Satisfied { outputs: Value::Object(outputs), secrets: Secrets::new(), mark })
+}
+
+/// What the task declares; the rest may be anything that its command happened to print.
+fn declared(params: &Params, mut outputs: Map<String, Value>) -> Map<String, Value> {
+    outputs.retain(|name, _| params.outputs.contains(name));
+    outputs
+}
+
+fn all_written(
+    params: &Params,
+    outputs: &Map<String, Value>,
+    what: &'static str,
+) -> Result<(), Error> {
+    let names = params.outputs.iter().filter(|name| !outputs.contains_key(*name));
+    let names: Vec<String> = names.cloned().collect();
+    if names.is_empty() { Ok(()) } else { Err(Error::NoOutput { what, names }) }
 }
 
 fn not_satisfied(output: &Map<String, Value>, mark: Mark<Value>) -> AnyVerdict {
@@ -269,9 +216,38 @@ async fn apply(cx: &Cx, params: &Params) -> Result<(), Error> {
     let Some(argv) = &params.apply else { return Ok(()) };
     let ended = command(cx, params, argv, "apply").await?;
     success("apply", ended.status)?;
-    let outputs: BTreeMap<_, _> = ended.output.into_iter().collect();
+    let outputs = declared(params, ended.output);
+    if let Some((name, _)) = outputs.iter().find(|(_, value)| cx.holds_secret(&value.to_string())) {
+        return Err(Error::SecretOutput { name: name.clone() });
+    }
+    match &params.check {
+        None => all_written(params, &outputs, "apply")?,
+        Some(check) => check_writes_the_rest(cx, params, check, &outputs).await?,
+    }
+    let outputs: BTreeMap<_, _> = outputs.into_iter().collect();
     cx.record("outputs", &json!(outputs).to_string()).await?;
     Ok(())
+}
+
+/// A check that says yes and forgets an output would be asked until settling is over.
+async fn check_writes_the_rest(
+    cx: &Cx,
+    params: &Params,
+    check: &Argv,
+    applied: &Map<String, Value>,
+) -> Result<(), Error> {
+    if params.outputs.iter().all(|name| applied.contains_key(name)) {
+        return Ok(());
+    }
+    match command(cx, params, check, "check").await {
+        Ok(looked) if looked.status.success() => {
+            let mut outputs = applied.clone();
+            outputs.extend(looked.output);
+            all_written(params, &outputs, "check")
+        }
+        // Whatever else it says, settling goes on with it.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 fn recorded_outputs(cx: &Cx) -> Option<Map<String, Value>> {
@@ -315,8 +291,9 @@ async fn command(
 
 /// Runs a command; `record` names the fact under which its identity becomes durable.
 async fn run(cx: &Cx, call: &Call<'_>, record: Option<&str>) -> Result<Ended, Error> {
-    let running = Running::start(call)
-        .map_err(|source| Error::Spawn { program: call.argv[0].clone(), source })?;
+    // What an earlier command has printed is not this one's.
+    drop(cx.take_last_lines(0));
+    let running = Running::start(call).map_err(|source| not_started(call, source))?;
     if let (Some(key), Some(identity)) = (record, running.identity()) {
         cx.record(key, identity.as_str()).await?;
     }
@@ -325,6 +302,14 @@ async fn run(cx: &Cx, call: &Call<'_>, record: Option<&str>) -> Result<Ended, Er
         .await
         .map_err(|source| Error::Spawn { program: call.argv[0].clone(), source })?;
     Ok(Ended { status, output: Map::new() })
+}
+
+/// Why a command did not start: the system says the same of its folder and of its program.
+fn not_started(call: &Call<'_>, source: std::io::Error) -> Error {
+    match call.cwd {
+        Some(folder) if !folder.is_dir() => Error::Cwd { folder: folder.to_owned(), source },
+        Some(_) | None => Error::Spawn { program: call.argv[0].clone(), source },
+    }
 }
 
 /// An empty file that only we can read, removed when dropped.

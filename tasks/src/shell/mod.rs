@@ -1,6 +1,7 @@
 //! Any command: `shell`.
 
 mod child;
+mod error;
 mod kind;
 mod output;
 mod params;

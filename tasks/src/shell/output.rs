@@ -16,7 +16,7 @@ pub(super) enum BadOutput {
     /// It is larger than one mebibyte.
     #[error("it is larger than 1 MiB")]
     TooLarge,
-    /// A line is neither `key=value` nor empty.
+    /// A line is neither `key=value` nor empty. It is not quoted, for it may be a secret.
     #[error("line {0} is not `key=value`, and the whole is not a JSON object")]
     Line(usize),
 }
@@ -41,10 +41,20 @@ fn parse(text: &str) -> Result<Map<String, Value>, BadOutput> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(number, line)| {
-            let (key, value) = line.split_once('=').ok_or(BadOutput::Line(number + 1))?;
-            Ok((key.trim().to_owned(), Value::String(value.to_owned())))
+            let (key, value) = line
+                .split_once('=')
+                .map(|(key, value)| (key.trim(), value))
+                .filter(|(key, _)| is_key(key))
+                .ok_or(BadOutput::Line(number + 1))?;
+            Ok((key.to_owned(), Value::String(value.to_owned())))
         })
         .collect()
+}
+
+/// Whether somebody meant this to be a key.
+fn is_key(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_alphabetic() || first == '_')
+        && text.chars().all(|one| one.is_alphanumeric() || "-_.".contains(one))
 }
 
 #[cfg(test)]
@@ -63,6 +73,8 @@ mod tests {
         );
         assert_eq!(Value::Object(parse(r#"{ "n": 1 }"#).unwrap()), json!({ "n": 1 }));
         assert!(parse("").unwrap().is_empty());
-        assert!(matches!(parse("a=1\nnonsense"), Err(BadOutput::Line(2))));
+        for bad in ["a=1\nnonsense", "a=1\nc2VjcmV0/c2VjcmV0=", "a=1\n=b"] {
+            assert!(matches!(parse(bad), Err(BadOutput::Line(2))));
+        }
     }
 }

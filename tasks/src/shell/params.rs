@@ -110,6 +110,7 @@ impl Argv {
 ///
 /// What contradicts itself, in words for the author of the file.
 pub(super) fn effect(with: &Value) -> Result<Effect, String> {
+    can_be_executed(with)?;
     let has = |key: &str| with.get(key).is_some_and(|value| !value.is_null());
     let looks = has("check") || has("creates");
     let effect = match with.get("effect") {
@@ -137,6 +138,26 @@ pub(super) fn effect(with: &Value) -> Result<Effect, String> {
     }
 }
 
+/// Finds what no command can be among the literals; what is still an expression is not judged.
+fn can_be_executed(with: &Value) -> Result<(), String> {
+    let is_expression = |text: &str| text.contains("${") || text.contains("%{");
+    let sh = with.get("sh").is_some_and(|sh| *sh != Value::Bool(false));
+    for key in ["check", "apply", "destroy"] {
+        match with.get(key) {
+            Some(Value::String(line)) if !sh && !is_expression(line) => {
+                return Err(format!(
+                    "`{key}` is a line of shell: set `sh = true`, or write it as a list of words"
+                ));
+            }
+            Some(Value::Array(words)) if words.first().is_none_or(|program| program == "") => {
+                return Err(format!("`{key}` names no program"));
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -153,6 +174,24 @@ mod tests {
         assert!(effect(&json!({ "apply": ["a"], "effect": "converge" })).is_err());
         assert!(effect(&json!({ "apply": ["a"], "creates": "f", "outputs": ["o"] })).is_err());
         assert!(effect(&json!({})).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_executed_is_found_among_the_literals() {
+        let line = "`apply` is a line of shell: set `sh = true`, or write it as a list of words";
+        assert_eq!(effect(&json!({ "apply": "echo hi" })), Err(line.to_owned()));
+        assert_eq!(effect(&json!({ "apply": "echo hi", "sh": false })), Err(line.to_owned()));
+        for words in [json!([]), json!([""])] {
+            let told = effect(&json!({ "apply": ["a"], "check": words }));
+            assert_eq!(told, Err("`check` names no program".to_owned()));
+        }
+        for good in [
+            json!({ "apply": "echo hi", "sh": true }),
+            json!({ "apply": "echo hi", "sh": "${inputs.sh}" }),
+            json!({ "apply": "${inputs.words}" }),
+        ] {
+            assert_eq!(effect(&good), Ok(Effect::Action));
+        }
     }
 
     #[test]

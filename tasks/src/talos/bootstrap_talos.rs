@@ -15,6 +15,9 @@ use super::failure::{CallError, Machine};
 use super::site::{Machines, Node, api_port};
 use crate::duration::Span;
 
+/// Where a controller keeps etcd's data.
+const DATA: &str = "/var/lib/etcd";
+
 /// See the [module documentation](self).
 #[derive(Debug)]
 pub(super) struct BootstrapTalos;
@@ -96,9 +99,10 @@ impl Kind for BootstrapTalos {
     const MANUAL: Manual = Manual {
         summary: "Bootstrap etcd on the first controller",
         details: "Done once in a cluster's life. Looks for etcd on every controller first: a \
-                  second bootstrap would silently make a second cluster. Only when the first \
-                  controller waits for it, and no other one can have a member, it is asked for, \
-                  at that controller's own address. Later runs find the members and do nothing.",
+                  second bootstrap would silently make a second cluster. Only when every \
+                  controller shows that it has no data of etcd (one that boots or is silent \
+                  shows nothing), it is asked for, at the first one's own address. Later runs \
+                  find the members and do nothing.",
         example: r#"
 node = "${site.first-controller}"
 controllers = "${site.controllers}"
@@ -160,9 +164,9 @@ struct Seen {
 enum Etcd {
     /// The machine has no configuration, so it cannot run.
     NotConfigured,
-    /// It waits for a bootstrap, or for others to join.
+    /// It has no data: it waits for a bootstrap, or for others to join.
     Waiting,
-    /// It is on its way; Talos' word for its state.
+    /// It is on its way, or the machine is; nobody can say yet whether it has data.
     OnItsWay(String),
     /// It runs; its members.
     Running(Vec<Member>),
@@ -175,10 +179,12 @@ async fn look(machine: &Machine, identity: &Identity, params: &Params) -> Result
     };
     let services = client.services().await?;
     let Some(etcd) = services.into_iter().find(|service| service.id == "etcd") else {
-        return Ok(Etcd::Waiting);
+        return Ok(Etcd::OnItsWay("not listed".to_owned()));
     };
     match etcd.state.as_str() {
-        "Initialized" | "Preparing" | "Waiting" => Ok(Etcd::Waiting),
+        // A member that boots says so too. But from here on its data directory is mounted, and
+        // nothing in there is what Talos itself demands of a bootstrap.
+        "Preparing" if client.is_empty(DATA).await? => Ok(Etcd::Waiting),
         "Running" if etcd.healthy => match client.etcd_members().await? {
             members if members.is_empty() => Ok(Etcd::OnItsWay(etcd.state)),
             members => Ok(Etcd::Running(members)),
@@ -187,7 +193,8 @@ async fn look(machine: &Machine, identity: &Identity, params: &Params) -> Result
     }
 }
 
-/// What all looks together say. A member anywhere settles it; absence needs every controller.
+/// What all looks together say. A member anywhere settles it; absence needs every controller that
+/// has a configuration to say that it has no data.
 fn decide(seen: Vec<Seen>) -> Result<Verdict<BootstrapTalos>, Error> {
     if let Some(verdict) = running(&seen)? {
         return Ok(verdict);
@@ -200,7 +207,7 @@ fn decide(seen: Vec<Seen>) -> Result<Verdict<BootstrapTalos>, Error> {
             Ok(Etcd::NotConfigured) => format!("{machine} has no configuration yet"),
             Ok(Etcd::OnItsWay(word)) => format!("etcd on {machine} is {word}"),
             // It may be booting, but it may also hold the only member: wait, never bootstrap.
-            Err(CallError::Unreachable { .. }) if !first => {
+            Err(CallError::Unreachable { .. }) => {
                 format!("{machine} does not answer yet, and etcd may run there")
             }
             Err(error) => return Err(error.into()),
@@ -292,11 +299,11 @@ mod tests {
         );
         assert_eq!(
             verdict(vec![silent(0), Ok(Etcd::Waiting)]),
-            "Backoff: machine controlplane0 (10.2.1.1:50000) is not reachable"
+            "underway: controlplane0 (10.2.1.1:50000) does not answer yet, and etcd may run there"
         );
         assert_eq!(
-            verdict(vec![Ok(Etcd::OnItsWay("Starting".to_owned())), Ok(Etcd::Waiting)]),
-            "underway: etcd on controlplane0 (10.2.1.1:50000) is Starting"
+            verdict(vec![Ok(Etcd::Waiting), Ok(Etcd::OnItsWay("Preparing".to_owned()))]),
+            "underway: etcd on controlplane1 (10.2.1.2:50000) is Preparing"
         );
         assert_eq!(
             verdict(vec![Ok(Etcd::NotConfigured), Ok(Etcd::Waiting)]),

@@ -254,6 +254,25 @@ impl Client {
         Ok(services.collect())
     }
 
+    /// Whether a directory exists and holds nothing.
+    pub(super) async fn is_empty(&self, directory: &str) -> Result<bool, CallError> {
+        let request = api::ListRequest { root: directory.to_owned(), recurse: false };
+        let mut service = self.service();
+        let list = async {
+            let mut files = service.list(request).await?.into_inner();
+            let mut seen = Vec::new();
+            while let Some(file) = files.message().await? {
+                seen.push(file);
+            }
+            Ok(Response::new(seen))
+        };
+        // The first one is the directory itself; what cannot be looked at is there all the same.
+        Ok(match self.call("List", list).await?.as_slice() {
+            [itself] => itself.is_dir && itself.relative_name == "." && itself.error.is_empty(),
+            _ => false,
+        })
+    }
+
     /// The members of etcd that this machine's own member knows.
     pub(super) async fn etcd_members(&self) -> Result<Vec<Member>, CallError> {
         let request = api::EtcdMemberListRequest { query_local: true };

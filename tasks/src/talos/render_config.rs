@@ -156,7 +156,7 @@ endpoint = "${coalesce(site.api.vip, site.api.first)}"
 installer = "${tasks.schematic.installer}"
 "#,
     };
-    const SETTLE: Settle = Settle::within(std::time::Duration::ZERO);
+    const SETTLE: Settle = Settle::within(std::time::Duration::ZERO); // it asks nobody
 
     type Params = Params;
     type Outputs = Outputs;

@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::attempt::{End, Finished, Returned};
+use crate::attempt::{End, Finished, Returned, joined};
 use crate::cx::Stop;
-use crate::event::{Body, Outcome};
 use crate::failure::Failure;
 use crate::id::{Attempt, Instance, InstanceName};
-use crate::kind::Retry;
 use crate::report::Progress;
 use crate::runner::backoff;
-use crate::runner::desk::Entry;
 use crate::runner::values::Given;
 use crate::runner::{Ending, Selected};
 use crate::scheduler::{Ended, Event};
@@ -37,23 +34,18 @@ pub(super) fn before(workflow: &Workflow, selected: &Selected) -> Vec<Option<End
 }
 
 impl Session<'_> {
-    /// Takes a try back that is over, or has been dropped, or has panicked.
-    pub(super) fn take_back(&mut self, joined: Joined, events: &mut Vec<Event>) {
-        match joined {
-            Ok((id, returned)) => {
-                self.running.remove(&id);
-                self.take_returned(returned, events);
-            }
-            Err(error) => {
-                let Some(instance) = self.running.remove(&error.id()) else { return };
-                if error.is_panic() {
-                    self.take_panic(instance);
-                    events.push(Event::Finished(instance, Ended::Failed));
-                } else {
-                    self.endings[instance.index()] = Some(Ending::Interrupted);
-                    events.push(Event::Finished(instance, Ended::Later));
-                }
-            }
+    /// Takes a try back that is over, or has been dropped.
+    pub(super) fn take_back(&mut self, returned: Joined, events: &mut Vec<Event>) {
+        let id = match &returned {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        let Some(instance) = self.running.remove(&id) else { return };
+        if let Some((_, returned)) = joined(returned) {
+            self.take_returned(returned, events);
+        } else {
+            self.endings[instance.index()] = Some(Ending::Interrupted);
+            events.push(Event::Finished(instance, Ended::Later));
         }
     }
 
@@ -72,7 +64,11 @@ impl Session<'_> {
                 self.retry_later(instance, attempt, failure);
                 Ended::Later
             }
-            End::Failed { again: true, .. } | End::Interrupted | End::Lost => {
+            End::Queues { waited } if self.stopped == Stop::No => {
+                self.queue_again(instance, waited);
+                Ended::Later
+            }
+            End::Failed { again: true, .. } | End::Queues { .. } | End::Interrupted | End::Lost => {
                 if self.selected.run.contains(&instance) {
                     self.endings[instance.index()] = Some(Ending::Interrupted);
                 }
@@ -89,6 +85,16 @@ impl Session<'_> {
         events.push(Event::Finished(instance, ended));
     }
 
+    /// The same try goes on as soon as it has a slot.
+    fn queue_again(&mut self, instance: Instance, waited: bool) {
+        if let Some(tries) = self.tries.get_mut(&instance) {
+            tries.waited = waited;
+            tries.last.0 -= 1;
+            tries.made -= 1;
+        }
+        self.retries.insert((Instant::now(), instance));
+    }
+
     fn retry_later(&mut self, instance: Instance, attempt: Attempt, failure: Failure) {
         let policy = &self.workflow.task_of(instance).retry;
         let after = backoff::after_failure(policy, self.lent.seed, instance, attempt);
@@ -99,17 +105,9 @@ impl Session<'_> {
     fn end_well(&mut self, instance: Instance, finished: Finished) {
         let Finished { done, outputs, secrets, notes, drift } = finished;
         let took = self.took(instance);
-        self.publish(instance, Given { outputs, secrets });
+        self.board.publish(instance, Given { outputs, secrets });
         self.reporter.progress(Progress::Succeeded { instance, done, took, notes: notes.clone() });
         self.endings[instance.index()] = Some(Ending::Succeeded { done, notes, drift, took });
-    }
-
-    /// Lets others read what an instance has produced, and nobody its secrets.
-    pub(in crate::runner) fn publish(&mut self, instance: Instance, given: Given) {
-        for secret in given.secrets.values() {
-            self.lent.redactor.learn(secret.reveal());
-        }
-        self.board.put(instance, given);
     }
 
     pub(super) fn end_failed(&mut self, instance: Instance, failure: Failure, in_doubt: bool) {
@@ -119,21 +117,6 @@ impl Session<'_> {
         let at = self.started.elapsed();
         self.endings[instance.index()] =
             Some(Ending::Failed { failure, in_doubt, attempt, at, took });
-    }
-
-    /// A panic of a kind is a bug; it ends that instance, not the run.
-    fn take_panic(&mut self, instance: Instance) {
-        let name = &self.workflow.instance(instance).name;
-        let failure =
-            Failure::new("engine::panic", format!("the kind of `{name}` panicked"), Retry::Never)
-                .with_help("this is a bug; RUST_BACKTRACE=1 shows where");
-        let in_doubt = self.applying.contains(&instance);
-        let attempt = self.tries.get(&instance).map_or(Attempt(1), |tries| tries.last);
-        let outcome = Outcome::Failed { failure: failure.clone(), attempt, in_doubt, took: 0 };
-        let body = Body::Outcome(outcome);
-        let entry = Entry { instance: Some(instance), body, secrets: Vec::new(), urgent: true };
-        self.lent.desk.add(entry, None);
-        self.end_failed(instance, failure, in_doubt);
     }
 
     /// Names the end of everything that never came to one.

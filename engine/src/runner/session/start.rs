@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::attempt::known::token;
 use crate::attempt::{Assignment, Orders, attempt};
 use crate::event::{Body, Outcome};
 use crate::failure::Failure;
-use crate::id::{Attempt, Instance, Token};
+use crate::id::{Attempt, Instance, RunId};
 use crate::kind::Retry;
 use crate::ledger::Row;
 use crate::rank::{self, Expect};
@@ -38,6 +39,18 @@ pub(super) fn setup<'w>(
         fail_fast: options.fail_fast,
         ..schedule(workflow, selected, ranks, options.slots)
     }
+}
+
+/// Takes out what a person wanted to be done again, and an earlier session of this run has asked
+/// for.
+pub(super) fn not_twice(selected: &mut Selected, rows: &[Row], run: RunId) {
+    let is_new = |id: &Instance| {
+        let Row { open, success, .. } = &rows[id.index()];
+        let asked = open.as_ref().is_some_and(|open| open.run == run);
+        !asked && success.as_ref().is_none_or(|recorded| recorded.run != run)
+    };
+    selected.force.retain(is_new);
+    selected.redo.retain(is_new);
 }
 
 impl Session<'_> {
@@ -81,13 +94,9 @@ impl Session<'_> {
         only_look: bool,
     ) {
         let task = self.workflow.task_of(instance);
-        for pointer in &resolved.secret {
-            if let Some(value) = resolved.params.pointer(pointer) {
-                self.lent.redactor.learn(value);
-            }
-        }
-        let fingerprint = fingerprint(&task.definition, &resolved, &*self.lent.vault);
-        let token = self.token(instance);
+        self.lent.learn(&resolved);
+        let fingerprint = fingerprint(&task.definition, &resolved, &self.lent);
+        let token = token(self.workflow, &self.rows, instance);
         let row = std::mem::take(&mut self.rows[instance.index()]);
         // A further session of the same run goes on counting.
         let before = row.open.as_ref().filter(|open| open.run == self.lent.run);
@@ -96,6 +105,7 @@ impl Session<'_> {
             last: before,
             made: 0,
             meant: None,
+            waited: false,
             since: Instant::now(),
         });
         tries.last.0 += 1;
@@ -116,19 +126,11 @@ impl Session<'_> {
                 only_look,
             },
             meant: tries.meant,
+            waited: std::mem::take(&mut tries.waited),
         };
         let try_ = attempt(Arc::clone(&self.lent), assignment).instrument(span);
         let handle = self.attempts.spawn(try_);
         self.running.insert(handle.id(), instance);
-    }
-
-    /// The generations of what the instance lives in.
-    fn token(&self, instance: Instance) -> Token {
-        let hosts = &self.workflow.instance(instance).lives_in;
-        let part = |host: &Instance| {
-            (self.workflow.instance(*host).name.clone(), self.rows[host.index()].generation)
-        };
-        Token(hosts.iter().map(part).collect())
     }
 
     pub(in crate::runner) fn unresolved(

@@ -1,13 +1,18 @@
 //! Runs that are killed at every step. See I1, I2, I3, I6 of the specification.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
+use async_trait::async_trait;
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::*;
+use crate::cx::{Cx, Stop};
 use crate::event::Event;
 use crate::id::Seq;
-use crate::journal::StoreError;
+use crate::journal::{Batch, Store, StoreError};
+use crate::report::Silent;
 use crate::testing::{MemoryStore, Witness};
 use crate::workflow::RetryPolicy;
 
@@ -30,7 +35,6 @@ impl Draw {
 fn any_workflow(stage: &Stage, seed: u64) -> Arc<Workflow> {
     let mut draw = Draw(seed);
     let count = u32::try_from(3 + draw.below(6)).unwrap();
-    let witness = stage_witness(stage);
     let mut sketches: Vec<Sketch> = Vec::new();
     for id in 0..count {
         let effect = match draw.below(8) {
@@ -43,7 +47,7 @@ fn any_workflow(stage: &Stage, seed: u64) -> Arc<Workflow> {
         let name = format!("t{id}");
         let mut sketch = sketch(stage, &name, effect, &needs);
         sketch.with = json!({ "value": id });
-        sketch.kind.witness = Some(Arc::clone(&witness));
+        sketch.kind.witness = Some(stage_witness(stage, &needs));
         sketch.kind.takes = Duration::from_millis(draw.below(3) * 100);
         sketch.retry = RetryPolicy { attempts: 5, ..RetryPolicy::default() };
         if draw.one_in(3) {
@@ -65,39 +69,50 @@ fn any_workflow(stage: &Stage, seed: u64) -> Arc<Workflow> {
     workflow(sketches, &[1])
 }
 
-/// I3: when an effect takes place, its intent is on disk, and so is the outcome of every parent.
-fn stage_witness(stage: &Stage) -> Witness {
+/// I3: when an effect takes place, its intent is on disk, and so is how all that it needs has
+/// ended in this session.
+fn stage_witness(stage: &Stage, needs: &[u32]) -> Witness {
     let store = Arc::clone(&stage.store);
-    Arc::new(move |cx| {
+    let needs: BTreeSet<Instance> = needs.iter().copied().map(Instance).collect();
+    Arc::new(move |cx: &Cx| {
         let intent = cx.intent().expect("an effect has an intent");
-        let events = store.events();
-        assert!(
-            events.iter().any(|e| e.seq == intent && matches!(e.body, Body::Intent(_))),
-            "the intent of {} is not durable",
-            cx.instance()
-        );
+        let mut succeeded = BTreeSet::new();
+        let mut is_durable = false;
+        for event in store.events() {
+            take_in(&mut succeeded, &event);
+            is_durable |= event.seq == intent && matches!(event.body, Body::Intent(_));
+        }
+        assert!(is_durable, "the intent of {} is not durable", cx.instance());
+        assert!(needs.is_subset(&succeeded), "{} before what it needs", cx.instance());
     })
 }
 
-/// I3: in every prefix of history, an intent comes after the success of all that it needs.
+/// I3: in every prefix of history, an intent comes after the success of all that it needs, in
+/// the same session: what succeeded in an earlier one is looked at again first.
 fn obeys_the_commit_rule(workflow: &Workflow, events: &[Event]) {
-    let mut succeeded: BTreeMap<Instance, Seq> = BTreeMap::new();
+    let mut succeeded = BTreeSet::new();
     for event in events {
-        let Some(instance) = event.instance else { continue };
-        match &event.body {
-            Body::Outcome(outcome) => match outcome {
-                Outcome::Succeeded(_) | Outcome::Unchanged { .. } => {
-                    succeeded.insert(instance, event.seq);
-                }
-                Outcome::Failed { .. } | Outcome::DidNotTakeHold | Outcome::Destroyed => {}
-            },
-            Body::Intent(_) => {
-                for needed in &workflow.instance(instance).needs {
-                    assert!(succeeded.contains_key(needed), "{needed} before {event:?}");
-                }
+        take_in(&mut succeeded, event);
+        if let (Some(instance), Body::Intent(_)) = (event.instance, &event.body) {
+            for needed in &workflow.instance(instance).needs {
+                assert!(succeeded.contains(needed), "{needed} before {event:?}");
             }
-            Body::Run(_) | Body::Record { .. } | Body::Edit { .. } | Body::End(_) => {}
         }
+    }
+}
+
+/// Keeps account of what has succeeded in the session that an event belongs to.
+fn take_in(succeeded: &mut BTreeSet<Instance>, event: &Event) {
+    match &event.body {
+        Body::Run(_) => succeeded.clear(),
+        Body::Outcome(Outcome::Succeeded(_) | Outcome::Unchanged { .. }) => {
+            succeeded.extend(event.instance);
+        }
+        Body::Outcome(Outcome::Failed { .. } | Outcome::DidNotTakeHold | Outcome::Destroyed)
+        | Body::Intent(_)
+        | Body::Record { .. }
+        | Body::Edit { .. }
+        | Body::End(_) => {}
     }
 }
 
@@ -209,6 +224,37 @@ fn options_of(store: &MemoryStore) -> crate::runner::Options {
     options(store, 1)
 }
 
+/// A disk that knows how often the world had been looked at when it broke.
+struct Breaking {
+    disk: Arc<MemoryStore>,
+    looks: Box<dyn Fn() -> usize + Send + Sync>,
+    when_it_broke: OnceLock<usize>,
+}
+
+impl Breaking {
+    fn new(stage: &Stage, workflow: &Workflow) -> Self {
+        let (world, names) = (Arc::clone(&stage.world), workflow.names());
+        let looks = move || names.iter().map(|name| world.looks(name.as_str())).sum();
+        let looks = Box::new(looks);
+        Self { disk: Arc::clone(&stage.store), looks, when_it_broke: OnceLock::new() }
+    }
+
+    fn nothing_started_since(&self) -> bool {
+        self.when_it_broke.get().is_none_or(|looks| *looks == (self.looks)())
+    }
+}
+
+#[async_trait]
+impl Store for Breaking {
+    async fn append(&self, batch: Batch) -> Result<(), StoreError> {
+        let answer = self.disk.append(batch).await;
+        if let Err(StoreError::Broken { .. }) = answer {
+            self.when_it_broke.get_or_init(|| (self.looks)());
+        }
+        answer
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_that_breaks_or_fills_at_any_append_loses_nothing() {
     let broken = || StoreError::Broken { source: Failure::new("disk::io", "no", Retry::Never) };
@@ -219,8 +265,12 @@ async fn a_store_that_breaks_or_fills_at_any_append_loses_nothing() {
             let workflow = any_workflow(&stage, seed);
             let accepted = (0..at).map(|_| None);
             stage.store.answer_next(accepted.chain([Some(StoreError::Full), Some(broken())]));
-            let ended = execute(&workflow, &stage.store, options(&stage.store, 1)).await;
-            let whole = ended.is_ok();
+            let store = Arc::new(Breaking::new(&stage, &workflow));
+            let run = prepared(&stage, &workflow, Selected::all(&workflow));
+            let run = Run { store: Arc::clone(&store) as Arc<dyn Store>, ..run };
+            let (_keep, stop) = watch::channel(Stop::No);
+            let whole = run.execute(&mut Silent, stop).await.is_ok();
+            assert!(store.nothing_started_since(), "seed {seed}, append {at}");
             stage.store.answer_next([]);
             execute(&workflow, &stage.store, options(&stage.store, 1)).await.unwrap();
             assert_eq!(world_of(&stage), world, "seed {seed}, append {at}");

@@ -209,6 +209,82 @@ async fn a_panic_of_a_kind_fails_its_instance_only() {
     assert!(open(&stage, &workflow, 0));
 }
 
+/// I2: a look that panics proves nothing about what an earlier session has asked for.
+#[tokio::test(start_paused = true)]
+async fn i2_a_panic_leaves_what_is_in_doubt_in_doubt() {
+    let stage = Stage::default();
+    let mut once = one(&stage, Effect::Once);
+    once.conclusive = false;
+    let workflow = workflow(vec![once], &[]);
+    let go = || execute(&workflow, &stage.store, options(&stage.store, 1));
+    stage.world.on_apply("t", [Reaction::Late(Duration::from_secs(70))]);
+    assert_eq!(failure(&go().await.unwrap(), 0).code, "engine::not-settled");
+    stage.world.on_probe("t", [Reaction::Panic]);
+    let summary = go().await.unwrap();
+    assert_eq!(failure(&summary, 0).code, "engine::panic");
+    assert!(matches!(summary.endings[0], Ending::Failed { in_doubt: true, .. }));
+    assert!(open(&stage, &workflow, 0));
+    assert_eq!(failure(&go().await.unwrap(), 0).code, "engine::in-doubt");
+    assert_eq!(stage.world.times("t"), 1);
+}
+
+/// Asked for, half made, and asked for again in vain: the first may still have made it.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_settles_no_older_doubt() {
+    let stage = Stage::default();
+    let hung = Failure::new("world::hung-up", "hung up", Retry::Never);
+    stage.world.on_apply("t", [Reaction::Refuse(hung), refusal(Retry::Never)]);
+    let workflow = workflow(vec![one(&stage, Effect::Converge)], &[]);
+    let go = || execute(&workflow, &stage.store, options(&stage.store, 1));
+    go().await.unwrap();
+    stage.world.put("t", json!("half made"), true);
+    let summary = go().await.unwrap();
+    assert!(matches!(summary.endings[0], Ending::Failed { in_doubt: true, .. }));
+    assert!(open(&stage, &workflow, 0));
+    assert_eq!(done(&go().await.unwrap(), 0), Done::Updated);
+    let ledger = stage.store.ledger(&workflow.names());
+    assert_eq!(ledger.row(&workflow.instances[0].name).unwrap().generation.0, 1, "it was made");
+}
+
+/// What polled before it applies has given its slot away, and waits for another one.
+#[tokio::test(start_paused = true)]
+async fn what_has_waited_without_a_slot_applies_with_one() {
+    let stage = Stage::default();
+    let names = ["a", "b", "c"];
+    let sketches = names.map(|name| {
+        let hung = Failure::new("world::hung-up", "hung up", Retry::Never);
+        stage.world.on_apply(name, [Reaction::Refuse(hung)]);
+        let mut once = sketch(&stage, name, Effect::Once, &[]);
+        once.kind.takes = Duration::from_secs(1);
+        once.retry.attempts = 1;
+        once
+    });
+    let workflow = workflow(sketches.into(), &[]);
+    let go = || {
+        let mut options = options(&stage.store, 1);
+        options.slots = 1;
+        execute(&workflow, &stage.store, options)
+    };
+    go().await.unwrap();
+    let summary = go().await.unwrap();
+    assert_eq!(names.map(|name| stage.world.times(name)), [1, 1, 1], "{summary:?}");
+    assert_eq!(stage.world.busiest(), 1);
+    assert!(summary.took < Duration::from_secs(40), "each waited once: {:?}", summary.took);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_kept_is_not_asked_for() {
+    let stage = Stage::default();
+    stage.store.break_vault(Some(Failure::new("vault::identity", "no identity", Retry::Human)));
+    let mut task = one(&stage, Effect::Converge);
+    task.kind.secret = Some("canary-canary-canary".to_owned());
+    let other = sketch(&stage, "u", Effect::Converge, &[]);
+    let summary = run(&stage, vec![task, other]).await;
+    assert_eq!(failure(&summary, 0).code, "vault::identity");
+    assert_eq!((stage.world.times("t"), stage.world.times("u")), (0, 1));
+    assert!(!stage.store.has(Instance(0), |body| matches!(body, Body::Intent(_))));
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_fail_fast_nothing_new_starts_but_what_comes_last() {
     let stage = Stage::default();

@@ -148,3 +148,26 @@ fn a_secret_input_takes_no_literal_and_only_tasks_read_it() {
         assert!(report.contains(words) && !report.contains("hunter22"), "{report}");
     }
 }
+
+#[test]
+fn a_secret_input_with_an_error_is_a_secret_to_its_readers() {
+    let text = "[tasks.a]\nuses = \"fetch\"\nwith.url = \"https://${inputs.token}@x\"\n\
+                with.password = \"${inputs.token}\"\n\
+                [tasks.b]\nuses = \"fetch\"\nwith.url = \"${inputs.token}\"\n";
+    for reference in ["hunter22", "env:SHORT", "env:OTHER"] {
+        let report = with_secret(text, reference).err().unwrap();
+        assert!(report.contains("the input `token`") || report.contains("the secret input"));
+        assert!(report.ends_with("1 error in 1 file\n"), "{report}");
+    }
+}
+
+#[test]
+fn an_input_is_not_nested_deeper_than_can_be_read_again() {
+    let deep = |levels| (0..levels).fold(json!("a"), |inner, _| json!([inner]));
+    let url = |levels| {
+        let file = BTreeMap::from([("names".to_owned(), deep(levels))]);
+        url(Given { file, ..Given::default() }, "a")
+    };
+    assert_eq!(url(1), "1sv1false");
+    assert!(url(65).starts_with("the input `names` is nested more than 64 levels deep"));
+}

@@ -110,9 +110,10 @@ pub(super) struct Nothing {}
 kind!(Fetch, "fetch", Effect::Converge, FetchParams, FetchOutputs, FetchSecrets);
 kind!(Notify, "notify", Effect::Action, Nothing, (), ());
 kind!(Look, "look", Effect::Gate, Nothing, (), ());
+kind!(Seal, "seal", Effect::Once, Nothing, (), ());
 
 pub(super) fn registry() -> Registry {
-    Registry::default().with(Fetch).with(Notify).with(Look)
+    Registry::default().with(Fetch).with(Notify).with(Look).with(Seal)
 }
 
 /// Files in memory.

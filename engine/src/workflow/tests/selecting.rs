@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::kinds::loaded;
+use crate::Instance;
 use crate::event::SelectionArgs;
 use crate::workflow::{SelectError, Selection, Workflow, select};
-use crate::{Instance, InstanceName};
 
 fn workflow() -> Workflow {
     loaded(
@@ -117,8 +117,41 @@ fn only_what_runs_can_be_forced() {
     let args = SelectionArgs { only: list(&["d"]), force: list(&["a"]), ..Default::default() };
     assert_eq!(told(&args), "`a` is forced, but does not run");
     let workflow = workflow();
-    let args = SelectionArgs { force: list(&["b"]), redo: list(&["c"]), ..Default::default() };
+    let args = SelectionArgs { force: list(&["b"]), ..Default::default() };
     let selected = select(&workflow, &args).unwrap().selected;
     assert_eq!(names(&workflow, &selected.force), "b/x b/y");
-    assert_eq!(selected.redo, BTreeSet::from([workflow.find(&InstanceName::parse("c")).unwrap()]));
+}
+
+#[test]
+fn only_what_runs_and_has_a_stop_to_lift_can_be_redone() {
+    let workflow = loaded(
+        r#"
+        [workflow]
+        name = "w"
+
+        [tasks.a]
+        uses = "notify"
+
+        [tasks.key]
+        uses = "seal"
+        for-each = ["x", "y"]
+
+        [tasks.asks]
+        uses = "notify"
+        on-crash = "ask"
+        "#,
+    );
+    let redo = |args: &SelectionArgs| match select(&workflow, args) {
+        Ok(selection) => names(&workflow, &selection.selected.redo),
+        Err(error) => error.to_string(),
+    };
+    let of = |s| SelectionArgs { redo: list(&[s]), ..SelectionArgs::default() };
+    assert_eq!(redo(&of("key/y")), "key/y");
+    assert_eq!(redo(&of("key")), "key/x key/y");
+    assert_eq!(redo(&of("asks")), "asks");
+    assert_eq!(redo(&of("a")), "`a` may be applied at any time, so there is nothing to lift");
+    let other = SelectionArgs { only: list(&["a"]), ..of("key/x") };
+    assert_eq!(redo(&other), "`key/x` is to be done again, but does not run");
+    let forced = SelectionArgs { force: list(&["key"]), ..SelectionArgs::default() };
+    assert_eq!(redo(&forced), "`key/x` must never take effect twice, so it is not forced");
 }

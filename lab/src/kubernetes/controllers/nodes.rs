@@ -57,8 +57,10 @@ fn register(turn: &mut Turn<'_, '_>, facts: &NodeFacts) {
         labels["node.kubernetes.io/exclude-from-external-load-balancers"] = json!("");
         taints.push(json!({ "key": CONTROL_PLANE, "effect": "NoSchedule" }));
     }
-    let size =
-        json!({ "cpu": "2", "memory": "4028Mi", "pods": "110", "ephemeral-storage": "18Gi" });
+    let size = json!({
+        "cpu": facts.cores.to_string(), "memory": format!("{}Ki", facts.memory_kib),
+        "pods": "110", "ephemeral-storage": format!("{}Ki", facts.storage_kib),
+    });
     let mut node = json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": {
@@ -75,7 +77,7 @@ fn register(turn: &mut Turn<'_, '_>, facts: &NodeFacts) {
                 "architecture": "amd64", "operatingSystem": "linux", "osImage": facts.os_image,
                 "kernelVersion": "6.18.9-talos", "kubeletVersion": facts.kubernetes_version,
                 "containerRuntimeVersion": "containerd://2.2.2", "machineID": uuid::Uuid::new_v4().simple().to_string(),
-                "systemUUID": uuid::Uuid::new_v4().to_string(), "bootID": uuid::Uuid::new_v4().to_string(),
+                "systemUUID": facts.uuid, "bootID": uuid::Uuid::new_v4().to_string(),
                 "kubeProxyVersion": "",
             },
         },

@@ -14,6 +14,7 @@ use super::{
         params::Param,
         reply::{Answer, Refused},
         route::Request,
+        storage::Volume,
         task::{Kind, Log},
     },
     LOCK_WAIT, Running, Vm, check_lock, drive, no_task, object, show,
@@ -145,10 +146,21 @@ fn is_secure(vm: &Vm) -> bool {
     vm.get("bios") == Some("ovmf") && keys
 }
 
+/// What a VM finds on its disk and can start.
+fn boot_image(vm: &Vm, volume: &Volume) -> Result<Option<Image>, String> {
+    if is_secure(vm) || !is_modern(vm.get("cpu")) {
+        return Ok(None);
+    }
+    let disk = File::open(&volume.path).map_err(|error| error.to_string())?;
+    Image::read(disk).map_err(|error| error.to_string())
+}
+
 impl Proxmox {
     /// Lets a VM run: whatever is on its boot disk starts.
     fn run(&self, vmid: u32, vm: &Vm) -> Result<(), String> {
-        let image = self.boot_image(vm)?;
+        let volume = self.boot_volume(vm)?;
+        let disk_size = volume.as_ref().map_or(0, |volume| volume.size);
+        let image = volume.map_or(Ok(None), |volume| boot_image(vm, &volume))?;
         let part = |key: &str, name: &str| {
             let parts = vm.get(key)?.split(',');
             parts.into_iter().find_map(|part| part.strip_prefix(name)).map(str::to_owned)
@@ -170,22 +182,18 @@ impl Proxmox {
             mac: part("net0", "virtio=").unwrap_or_default(),
             cores: u32::try_from(cores).unwrap_or(u32::MAX),
             memory_mib: memory,
+            disk_size,
             disk: image,
         });
         Ok(())
     }
 
-    /// What a VM boots from its first disk.
-    fn boot_image(&self, vm: &Vm) -> Result<Option<Image>, String> {
+    /// The first disk that a VM is to boot from.
+    fn boot_volume(&self, vm: &Vm) -> Result<Option<Volume>, String> {
         let Some((_, value)) = boot_drive(vm) else { return Ok(None) };
-        if is_secure(vm) || !is_modern(vm.get("cpu")) {
-            return Ok(None);
-        }
         let id = drive::volume(value).unwrap_or_default();
         let volume = self.volume(id).map_err(Refused::into_text)?;
-        let volume = volume.ok_or_else(|| format!("volume '{id}' does not exist"))?;
-        let disk = File::open(&volume.path).map_err(|error| error.to_string())?;
-        Image::read(disk).map_err(|error| error.to_string())
+        volume.map(Some).ok_or_else(|| format!("volume '{id}' does not exist"))
     }
 
     /// Whether an image's schematic has the guest agent.

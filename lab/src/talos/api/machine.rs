@@ -13,10 +13,10 @@ use crate::talos::{
         machine::{
             ApplyConfigurationRequest, ApplyConfigurationResponse, Bootstrap, BootstrapRequest,
             BootstrapResponse, DmesgRequest, EtcdAlarmListResponse, EtcdMemberListRequest,
-            EtcdMemberListResponse, EtcdStatusResponse, FeaturesInfo, Hostname, HostnameResponse,
-            PlatformInfo, Reboot, RebootRequest, RebootResponse, ServiceList, ServiceListResponse,
-            Shutdown, ShutdownRequest, ShutdownResponse, Version, VersionInfo, VersionResponse,
-            machine_service_server::MachineService,
+            EtcdMemberListResponse, EtcdStatusResponse, FeaturesInfo, FileInfo, Hostname,
+            HostnameResponse, ListRequest, PlatformInfo, Reboot, RebootRequest, RebootResponse,
+            ServiceList, ServiceListResponse, Shutdown, ShutdownRequest, ShutdownResponse, Version,
+            VersionInfo, VersionResponse, machine_service_server::MachineService,
         },
     },
 };
@@ -88,6 +88,15 @@ impl MachineService for Api {
         })?;
         let bytes = kubeconfig::archive(&kubeconfig::make(&config)?)?;
         Ok(Response::new(replies(vec![Data { metadata: None, bytes }])))
+    }
+
+    type ListStream = Replies<FileInfo>;
+
+    async fn list(
+        &self,
+        request: Request<ListRequest>,
+    ) -> Result<Response<Self::ListStream>, Status> {
+        self.files(&request.get_ref().root).map(|files| Response::new(replies(files)))
     }
 
     async fn reboot(&self, _: Request<RebootRequest>) -> Result<Response<RebootResponse>, Status> {

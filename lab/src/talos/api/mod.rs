@@ -3,6 +3,7 @@
 mod access;
 mod apply;
 mod etcd;
+mod files;
 mod kinds;
 mod kubeconfig;
 mod machine;

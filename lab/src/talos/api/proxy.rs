@@ -24,8 +24,8 @@ const PREFIX: usize = 5;
 /// The largest request that is forwarded.
 const LARGEST: usize = super::MESSAGE;
 /// Methods that answer with a stream.
-const STREAMS: [&str; 7] =
-    ["Copy", "Dmesg", "EtcdSnapshot", "Events", "Kubeconfig", "Logs", "Read"];
+const STREAMS: [&str; 8] =
+    ["Copy", "Dmesg", "EtcdSnapshot", "Events", "Kubeconfig", "List", "Logs", "Read"];
 
 /// Which machines a request is for.
 #[derive(Debug, Clone, PartialEq, Eq)]

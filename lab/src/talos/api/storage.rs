@@ -7,14 +7,12 @@ use crate::talos::wire::storage::{
     Disk, Disks, DisksResponse, disk::DiskType, storage_service_server::StorageService,
 };
 
-/// What a disk is said to hold; its size is Proxmox' business.
-const SIZE: u64 = 40 << 30;
-
 #[tonic::async_trait]
 impl StorageService for Api {
     async fn disks(&self, _: Request<()>) -> Result<Response<DisksResponse>, Status> {
+        let size = self.look(|_, machine, _| Ok(machine.hardware.disk_size))?;
         let disk = Disk {
-            size: SIZE,
+            size,
             model: "QEMU HARDDISK".to_owned(),
             device_name: "/dev/sda".to_owned(),
             name: "sda".to_owned(),

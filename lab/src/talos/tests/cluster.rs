@@ -10,7 +10,7 @@ use crate::talos::{
     live::Stage,
     wire::{
         cosi::resource::GetRequest,
-        machine::{BootstrapRequest, EtcdMember, EtcdMemberListRequest},
+        machine::{BootstrapRequest, EtcdMember, EtcdMemberListRequest, ListRequest},
     },
 };
 
@@ -29,6 +29,17 @@ async fn resource(connection: &Connection, namespace: &str, kind: &str, id: &str
 async fn members(connection: &Connection) -> Vec<EtcdMember> {
     let reply = connection.machine().etcd_member_list(EtcdMemberListRequest::default()).await;
     reply.map(|reply| reply.into_inner().messages[0].members.clone()).unwrap_or_default()
+}
+
+/// What etcd's directory holds; `None` where there is none.
+async fn data(connection: &Connection) -> Option<Vec<String>> {
+    let request = ListRequest { root: "/var/lib/etcd".to_owned(), recurse: false };
+    let mut files = connection.machine().list(request).await.ok()?.into_inner();
+    let mut names = Vec::new();
+    while let Some(file) = files.message().await.ok()? {
+        names.push(file.relative_name);
+    }
+    Some(names)
 }
 
 /// The members once there are three, and all of them vote.
@@ -58,6 +69,7 @@ async fn three_controllers_form_one_etcd() {
     let services = connections[0].machine().service_list(()).await.unwrap().into_inner();
     let etcd = services.messages[0].services.iter().find(|one| one.id == "etcd").unwrap();
     assert_ne!(etcd.state, "Running");
+    assert_eq!(eventually(async || data(&connections[0]).await).await, ["."]);
 
     connections[0].machine().bootstrap_when_ready().await;
     let voters = voters(&connections[2]).await;
@@ -123,6 +135,7 @@ async fn etcd_outlives_a_minority_and_a_power_cut_and_the_vip_moves() {
         room.machines.power_on(room.controller(number));
     }
     let admin = room.mutual(room.at(1, 2), "os:admin").await;
+    assert_eq!(eventually(async || data(&admin).await).await, [".", "member"]);
     eventually(async || (members(&admin).await.len() == 3).then_some(())).await;
 }
 
@@ -166,12 +179,17 @@ async fn a_reply_that_is_lost_leaves_the_bootstrap_done() {
     assert_eq!(room.count("cp1", "Bootstrap"), 1);
 }
 
-/// The names of the nodes that the API at this address knows.
-async fn nodes(room: &Room, at: IpAddr) -> Option<Vec<String>> {
+/// What the API at this address answers.
+async fn get(room: &Room, at: IpAddr, path: &str) -> Option<serde_json::Value> {
     let authority = crate::talos::credentials::certificate(&room.bundle.kubernetes.certificate)?;
     let at = SocketAddr::new(at, 6443);
     let api = Connection::mutual(at, authority, room.bundle.administrator()).await.ok()?;
-    let list: serde_json::Value = serde_json::from_slice(&api.get("/api/v1/nodes").await?).unwrap();
+    Some(serde_json::from_slice(&api.get(path).await?).unwrap())
+}
+
+/// The names of the nodes that the API at this address knows.
+async fn nodes(room: &Room, at: IpAddr) -> Option<Vec<String>> {
+    let list = get(room, at, "/api/v1/nodes").await?;
     let items = list["items"].as_array()?.iter();
     items.map(|node| node["metadata"]["name"].as_str().map(str::to_owned)).collect()
 }
@@ -186,6 +204,14 @@ async fn kubernetes_answers_at_the_vip_also_after_its_holder_died() {
     connections[0].machine().bootstrap_when_ready().await;
     let all = eventually(async || nodes(&room, vip).await.filter(|nodes| nodes.len() == 4)).await;
     assert_eq!(all, ["cp1", "cp2", "cp3", "w0"]);
+    let node = get(&room, vip, "/api/v1/nodes/w0").await.unwrap();
+    assert_eq!(
+        node["status"]["capacity"],
+        // Four cores, 8 GiB, and 40 GiB less Talos' own partitions.
+        serde_json::json!({
+            "cpu": "4", "memory": "8388608Ki", "ephemeral-storage": "39791616Ki", "pods": "110",
+        })
+    );
     voters(&connections[2]).await;
     eventually(async || {
         let status = room.machines.status();

@@ -57,10 +57,8 @@ impl Room {
     /// Cuts the power of everything and opens the world again.
     async fn power_cut(self) -> Self {
         let Self { world: before, machines, bundle, folder, guard } = self;
-        for vmid in machines.status().iter().map(|one| one.vmid) {
-            machines.power_off(vmid);
-        }
         before.cut();
+        machines.cut();
         drop((before, machines));
         let deadline = tokio::time::Instant::now() + DEADLINE;
         // The store's file is locked until the last task of the old world is gone.
@@ -98,6 +96,7 @@ impl Room {
             mac: "BC:24:11:00:00:01".to_owned(),
             cores: 4,
             memory_mib: 8192,
+            disk_size: 40 << 30,
             disk: Some(image),
         }
     }

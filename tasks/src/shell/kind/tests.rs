@@ -56,11 +56,62 @@ async fn an_action_hands_out_what_its_apply_wrote() {
 }
 
 #[tokio::test]
-async fn a_declared_output_that_nobody_wrote_is_a_failure() {
+async fn a_declared_output_that_nobody_wrote_is_a_failure_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let params = task(folder.path(), json!({ "check": "exit 0", "outputs": ["ip"] }));
     let failure = Shell.probe(&Cx::default(), &params).await.unwrap_err();
-    assert_eq!(failure.code, "shell::no_output");
+    let told = (failure.code.as_str(), failure.message.as_str());
+    assert_eq!(told, ("shell::no_output", "the check did not write `ip`"));
+    let with = json!({ "apply": "echo ip=1 > $FLOW_OUTPUT", "outputs": ["a", "ip", "b"] });
+    let failure = Shell.apply(&Cx::default(), &task(folder.path(), with)).await.unwrap_err();
+    let told = (failure.message.as_str(), failure.retry);
+    assert_eq!(told, ("the apply did not write `a`, `b`", Retry::Never));
+    let with = json!({ "check": "test -e made", "apply": "touch made", "outputs": ["ip"] });
+    let failure = Shell.apply(&Cx::default(), &task(folder.path(), with)).await.unwrap_err();
+    assert_eq!(failure.message, "the check did not write `ip`");
+}
+
+#[tokio::test]
+async fn only_declared_outputs_are_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = json!({ "apply": "printf 'ip=1\\nc2Vj=cmV0\\n' > $FLOW_OUTPUT", "outputs": ["ip"] });
+    let cx = Cx::default();
+    Shell.apply(&cx, &task(folder.path(), with)).await.unwrap();
+    assert_eq!(cx.recorded("outputs").as_deref(), Some(r#"{"ip":"1"}"#));
+}
+
+#[tokio::test]
+async fn a_failure_shows_the_last_that_its_own_command_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let cx = Cx::default();
+    let with = json!({ "check": "echo not there; exit 1", "apply": "seq 9; echo; exit 3" });
+    let params = task(folder.path(), with);
+    Shell.probe(&cx, &params).await.unwrap();
+    let failure = Shell.apply(&cx, &params).await.unwrap_err();
+    assert_eq!(failure.causes, ["> 5", "> 6", "> 7", "> 8", "> 9"]);
+    let silent = task(folder.path(), json!({ "apply": "exit 3" }));
+    let failure = Shell.apply(&cx, &silent).await.unwrap_err();
+    assert_eq!(failure.causes, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_command_may_print_more_than_a_pipe_holds_before_it_reads() {
+    const MUCH: usize = 1 << 20;
+    let line = format!("head -c {MUCH} /dev/zero; cat > got");
+    let folder = tempfile::tempdir().unwrap();
+    let params = task(folder.path(), json!({ "apply": line, "stdin": "x".repeat(MUCH) }));
+    let cx = Cx::default();
+    let apply = Shell.apply(&cx, &params);
+    tokio::time::timeout(std::time::Duration::from_secs(30), apply).await.unwrap().unwrap();
+    assert_eq!(std::fs::metadata(folder.path().join("got")).unwrap().len(), MUCH as u64);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_named() {
+    let params = json!({ "apply": ["true"], "cwd": "/nonexistent/folder" });
+    let failure = Shell.apply(&Cx::default(), &params).await.unwrap_err();
+    let told = (failure.message.as_str(), failure.refused);
+    assert_eq!(told, ("the folder `/nonexistent/folder` cannot be entered", true));
 }
 
 #[tokio::test]

@@ -192,7 +192,7 @@ fn talos() -> Value {
     json!({ "version": "v1.13.4", "contract": "v1.13", "kubernetes": "v1.36.1" })
 }
 
-fn of_name(name: &str) -> Arc<dyn AnyKind> {
+pub(super) fn of_name(name: &str) -> Arc<dyn AnyKind> {
     let registry = crate::registry();
     Arc::clone(registry.kind(name).unwrap_or_else(|| panic!("no kind {name}")))
 }

@@ -3,8 +3,8 @@
 use flow_engine::{AnyVerdict, Retry};
 use serde_json::json;
 
-use super::room::{CONTROLLERS, Room, WORKER, bundle};
-use crate::conformance::in_a_world;
+use super::room::{CONTROLLERS, Room, WORKER, bundle, of_name};
+use crate::conformance::{Laboratory, Trial, in_a_world};
 
 /// What a probe says, in short.
 fn short(verdict: AnyVerdict) -> String {
@@ -105,4 +105,27 @@ async fn a_cluster_comes_up_with_a_worker_and_files_that_open_it() {
         room.make("kube-api", api).await;
     })
     .await;
+}
+
+/// The sharpest moment: everybody boots, nobody runs, and a second etcd is one wrong word away.
+#[tokio::test]
+async fn controllers_that_boot_are_never_without_etcd() {
+    let lab = Laboratory::fresh();
+    let room = Room::configured(&lab, &CONTROLLERS).await;
+    let params = room.bootstrap();
+    let (before, _) = room.make("bootstrap-talos", params.clone()).await;
+    room.make("etcd-quorum", room.quorum()).await;
+
+    // Slow enough to be looked at in every state.
+    let lab = lab.cut(100.0);
+    let kind = of_name("bootstrap-talos");
+    let trial = Trial::new(&*kind, &lab, &params);
+    loop {
+        match trial.probe().await {
+            Ok(AnyVerdict::Satisfied { outputs, .. }) => break assert_eq!(outputs, before),
+            Ok(AnyVerdict::Underway(_)) => tokio::task::yield_now().await,
+            Err(failure) if failure.retry == Retry::Backoff => tokio::task::yield_now().await,
+            other => panic!("{other:?}"),
+        }
+    }
 }
