@@ -1,5 +1,7 @@
 //! Running a workflow: lock, lab, state, reporter and signals around [`flow_engine::runner::Run`].
 
+mod refused;
+
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,13 +10,12 @@ use flow_engine::event::{RunEnded, RunStarted, SelectionArgs};
 use flow_engine::journal::Vault;
 use flow_engine::ledger::Ledger;
 use flow_engine::report::Reporter;
-use flow_engine::runner::{Confirm, Options, Run, RunError, Selected, Summary, Unmet};
+use flow_engine::runner::{Confirm, Options, Run, RunError, Selected, Summary};
 use flow_engine::workflow::{Selection, Workflow, select};
 use flow_engine::{Instance, RunId, Seq, Stop};
 use flow_state::{
     Begin, EventStore, OpenIntent, Reader, Site, SiteDir, SiteVault, StateError, VaultPlace,
 };
-use miette::Report;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch};
 
@@ -28,11 +29,8 @@ use crate::lab;
 use crate::logs::Logged;
 use crate::render::outlook::Outlook;
 use crate::render::since::Since;
-use crate::render::text::count;
-use crate::render::{
-    self,
-    selection::{Refused, SelectionView},
-};
+use crate::render::text::{count, hang};
+use crate::render::{self, selection::SelectionView};
 use crate::signals::{Request, Signals};
 use crate::site::{self, SiteAt};
 use crate::terminal::Terminal;
@@ -225,7 +223,8 @@ impl Execute<'_> {
         let instances = count(selection.selected.run.len(), "instance");
         let (name, site) = (&workflow.name, &self.site.site.name);
         let time = outlook.map(|outlook| format!(", {}", outlook.words())).unwrap_or_default();
-        self.terminal.say(format!("{name:<10} on {site}, run {run}: {tasks}, {instances}{time}"));
+        let words = format!("on {site}, run {run}: {tasks}, {instances}{time}");
+        self.terminal.say_all(&hang(&format!("{name:<10} "), &words));
         if selection.is_partial() {
             self.tell_selection(&selection_view(workflow, &self.selection, selection));
         }
@@ -265,42 +264,6 @@ impl Execute<'_> {
             return Box::new(Live::new(terminal, workflow, run, outlook));
         }
         Box::new(Plain::new(terminal, workflow))
-    }
-}
-
-impl Execute<'_> {
-    fn run_error(&self, error: RunError, workflow: &Arc<Workflow>) -> Abort {
-        match error {
-            RunError::Unmet { unmet } => {
-                Abort::new(Exit::NeedsHuman, Report::new(self.refused(&unmet, workflow)))
-            }
-            RunError::Declined => Abort::new(Exit::NeedsHuman, error),
-            RunError::State { .. } => Abort::new(Exit::State, error),
-        }
-    }
-
-    /// A selection relies on what does not hold; nothing was applied.
-    fn refused(&self, unmet: &[Unmet], workflow: &Arc<Workflow>) -> Refused {
-        let SelectionArgs { only, from, .. } = &self.selection;
-        let word = if only.is_empty() { "from" } else { "only" };
-        let selectors = [&only[..], &from[..]].concat();
-        let until = SelectionArgs { until: selectors.clone(), ..SelectionArgs::default() };
-        let before = select(workflow, &until).map_or(0, |until| until.selected.run.len());
-        let only = SelectionArgs { only: selectors.clone(), ..SelectionArgs::default() };
-        let own = select(workflow, &only);
-        let own = own.map_or(0, |own| own.selected.run.len());
-        Refused {
-            what: format!("{word} {}", selectors.join(" ")),
-            site: self.site.site.name.clone(),
-            unmet: unmet.to_vec(),
-            instead: format!(
-                "flow run {} --until {}{}",
-                self.asset.typed(),
-                selectors.join(" --until "),
-                self.site.flag()
-            ),
-            before: before.saturating_sub(own),
-        }
     }
 }
 

@@ -47,8 +47,11 @@ struct View {
 impl View {
     fn paint(&mut self) {
         let now = Instant::now();
-        let lines = self.board.lines(screen::columns(), now);
-        self.screen.paint(&std::mem::take(&mut self.staying), &lines);
+        let (columns, rows) = screen::size();
+        let lines = self.board.lines(columns, now);
+        // What scrolled away cannot be erased, and the last line tells most.
+        let lines = &lines[lines.len().saturating_sub(rows)..];
+        self.screen.paint(&std::mem::take(&mut self.staying), lines);
         self.painted = Some(now);
     }
 }

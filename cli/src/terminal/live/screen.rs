@@ -5,7 +5,7 @@ use std::io::{self, Write};
 /// Columns that stay free, so that what the terminal echoes (`^C`) does not begin a new line.
 const FREE: usize = 4;
 /// What a terminal that does not tell its size is taken for.
-const COLUMNS: usize = 100;
+const SIZE: (usize, usize) = (100, 24);
 
 /// Stderr, which is a terminal.
 #[derive(Debug, Default)]
@@ -14,9 +14,10 @@ pub(super) struct Screen {
     painted: usize,
 }
 
-/// Columns that may be written to.
-pub(super) fn columns() -> usize {
-    super::super::columns().unwrap_or(COLUMNS).saturating_sub(FREE).max(20)
+/// Columns and rows that may be painted.
+pub(super) fn size() -> (usize, usize) {
+    let (columns, rows) = super::super::size().unwrap_or(SIZE);
+    (columns.saturating_sub(FREE).max(20), rows.saturating_sub(1).max(1))
 }
 
 impl Screen {
