@@ -22,6 +22,8 @@ use screen::Screen;
 
 /// How often what passes is painted, at most and at least.
 const TICK: Duration = Duration::from_millis(100);
+/// What a terminal that does not tell its size is taken for.
+const COLUMNS: usize = 100;
 /// How old a forecast may become.
 const FORECAST: Duration = Duration::from_secs(1);
 
@@ -47,8 +49,8 @@ struct View {
 impl View {
     fn paint(&mut self) {
         let now = Instant::now();
-        let lines = self.board.lines(screen::columns(), now);
-        self.screen.paint(&std::mem::take(&mut self.staying), &lines);
+        let lines = self.board.lines(super::columns().unwrap_or(COLUMNS), now);
+        self.screen.paint(&std::mem::take(&mut self.staying), lines);
         self.painted = Some(now);
     }
 }
@@ -63,7 +65,7 @@ impl Live {
     ) -> Self {
         let board =
             Board::new(Arc::clone(&workflow), considered.collect(), outlook, Instant::now());
-        let (screen, staying) = (Screen::default(), Vec::new());
+        let (screen, staying) = (Screen::new(), Vec::new());
         let view = View { board, screen, staying, painted: None };
         let view = Arc::new(Mutex::new(view));
         let (end, ended) = mpsc::channel();
@@ -84,7 +86,7 @@ impl Live {
         let _ = painter.join();
         let mut view = lock(&self.view);
         let View { screen, staying, .. } = &mut *view;
-        screen.paint(&std::mem::take(staying), &[]);
+        screen.paint(&std::mem::take(staying), Vec::new());
     }
 
     fn name(&self, instance: Instance) -> &str {
