@@ -152,14 +152,23 @@ impl Execute<'_> {
         let number = store.run();
         let shown = self.reporter(&workflow, &selection, outlook);
         let mut reporter = Logged::new(dir.clone(), number, workflow.names(), shown, is_free);
-        let summary = supervise(run, &mut reporter, &mut signals, self.terminal).await;
+        let ended = supervise(run, &mut reporter, &mut signals).await;
+        // The terminal is as it was before whatever is said next.
         reporter.close();
-        let summary = summary.map_err(|error| self.run_error(error, &workflow))?;
+        let ended = ended.map_err(|error| self.run_error(error, &workflow))?;
+        let Some(summary) = ended else { self.leave(signals.exit()) };
         settle(store, summary.ended).await?;
         let sessions = self.resumed.as_ref().map_or(0, |resumed| resumed.sessions) + 1;
         let open = open(&dir, &workflow.name).map_err(state)?;
         let interrupted = signals.exit();
         Ok(Executed { workflow, run: number, sessions, summary, open, interrupted })
+    }
+
+    /// Ends the process, whatever still works in it.
+    fn leave(&self, exit: Exit) -> ! {
+        let help = "`flow resume` looks at what was in flight";
+        let left = Abort::words(exit, "flow::interrupted", "left at once", help);
+        exit::leave(left.show_on(self.terminal))
     }
 
     fn options(&self, store: &EventStore, workflow: &Workflow, is_free: &Arc<Notify>) -> Options {
@@ -320,27 +329,20 @@ async fn settle(store: Arc<EventStore>, ended: RunEnded) -> Result<(), Abort> {
     Ok(())
 }
 
-/// Runs, and hands signals on as requests to stop.
+/// Runs, and hands signals on as requests to stop; `None` where it is to be left at once.
 async fn supervise(
     run: Run,
     reporter: &mut Logged,
     signals: &mut Signals,
-    terminal: Terminal,
-) -> Result<Summary, RunError> {
+) -> Result<Option<Summary>, RunError> {
     let (stop, stopped) = watch::channel(Stop::No);
     let mut running = pin!(run.execute(reporter, stopped));
     loop {
         tokio::select! {
-            ended = &mut running => return ended,
+            ended = &mut running => return ended.map(Some),
             request = signals.next() => match request {
                 Request::Stop(how) => drop(stop.send(how)),
-                Request::AtOnce => {
-                    // The screen is left as it is; what follows begins below it.
-                    terminal.say("");
-                    let help = "`flow resume` looks at what was in flight";
-                    let left = Abort::words(signals.exit(), "flow::interrupted", "left at once", help);
-                    exit::leave(left.show_on(terminal));
-                }
+                Request::AtOnce => return Ok(None),
             },
         }
     }

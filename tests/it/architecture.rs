@@ -15,13 +15,14 @@ const OURS: [(&str, &[&str]); 5] = [
 ];
 
 /// Where foreign crates may be used.
-const FENCES: [(&str, &[&str]); 7] = [
+const FENCES: [(&str, &[&str]); 8] = [
     ("rusqlite", &["flow-state"]),
     ("age", &["flow-state"]),
     ("kube", &["flow-tasks", "flow-lab"]),
     ("tonic", &["flow-tasks", "flow-lab"]),
     ("reqwest", &["flow-tasks", "flow-lab"]),
     ("clap", &["flow"]),
+    ("indicatif", &["flow"]),
     ("owo-colors", &["flow"]),
 ];
 

@@ -22,6 +22,8 @@ use screen::Screen;
 
 /// How often what passes is painted, at most and at least.
 const TICK: Duration = Duration::from_millis(100);
+/// What a terminal that does not tell its size is taken for.
+const SIZE: (usize, usize) = (100, 24);
 /// How old a forecast may become.
 const FORECAST: Duration = Duration::from_secs(1);
 
@@ -47,10 +49,10 @@ struct View {
 impl View {
     fn paint(&mut self) {
         let now = Instant::now();
-        let (columns, rows) = screen::size();
-        let lines = self.board.lines(columns, now);
-        // What scrolled away cannot be erased, and the last line tells most.
-        let lines = &lines[lines.len().saturating_sub(rows)..];
+        let (columns, rows) = super::size().unwrap_or(SIZE);
+        let mut lines = self.board.lines(columns, now);
+        // What does not fit is not painted, and the last line tells most.
+        lines.drain(..lines.len().saturating_sub(rows));
         self.screen.paint(&std::mem::take(&mut self.staying), lines);
         self.painted = Some(now);
     }
@@ -66,7 +68,7 @@ impl Live {
     ) -> Self {
         let board =
             Board::new(Arc::clone(&workflow), considered.collect(), outlook, Instant::now());
-        let (screen, staying) = (Screen::default(), Vec::new());
+        let (screen, staying) = (Screen::new(), Vec::new());
         let view = View { board, screen, staying, painted: None };
         let view = Arc::new(Mutex::new(view));
         let (end, ended) = mpsc::channel();
@@ -87,7 +89,7 @@ impl Live {
         let _ = painter.join();
         let mut view = lock(&self.view);
         let View { screen, staying, .. } = &mut *view;
-        screen.paint(&std::mem::take(staying), &[]);
+        screen.paint(&std::mem::take(staying), Vec::new());
     }
 
     fn name(&self, instance: Instance) -> &str {

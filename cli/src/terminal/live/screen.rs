@@ -1,65 +1,77 @@
 //! The lower end of a terminal: lines that stay go above lines that are painted again and again.
 
-use std::io::{self, Write};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
-/// Columns that stay free, so that what the terminal echoes (`^C`) does not begin a new line.
-const FREE: usize = 4;
-/// What a terminal that does not tell its size is taken for.
-const SIZE: (usize, usize) = (100, 24);
+/// How often it is painted in a second, at most.
+const HERTZ: u8 = 20;
 
 /// Stderr, which is a terminal.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Screen {
-    /// How many lines are painted; the cursor is at the end of the last one.
-    painted: usize,
-}
-
-/// Columns and rows that may be painted.
-pub(super) fn size() -> (usize, usize) {
-    let (columns, rows) = super::super::size().unwrap_or(SIZE);
-    (columns.saturating_sub(FREE).max(20), rows.saturating_sub(1).max(1))
+    all: MultiProgress,
+    /// One for each line that is painted.
+    bars: Vec<ProgressBar>,
+    /// While anything is painted.
+    quiet: Option<Quiet>,
 }
 
 impl Screen {
-    /// Replaces what is painted, below lines that stay.
-    pub(super) fn paint(&mut self, staying: &[String], passing: &[String]) {
-        // One write, so that nobody sees half of it. A terminal that went away stops no run.
-        let _ = io::stderr().write_all(self.bytes(staying, passing).as_bytes());
+    pub(super) fn new() -> Self {
+        let target = ProgressDrawTarget::stderr_with_hz(HERTZ);
+        let all = MultiProgress::with_draw_target(target);
+        Self { all, bars: Vec::new(), quiet: None }
     }
 
-    fn bytes(&mut self, staying: &[String], passing: &[String]) -> String {
-        let mut bytes = String::new();
-        if self.painted > 0 {
-            let up = match self.painted - 1 {
-                0 => String::new(),
-                lines => format!("\x1b[{lines}A"),
-            };
-            // To the first painted line; then everything from there on is erased.
-            bytes = format!("\r{up}\x1b[J");
-        }
+    /// Replaces what is painted, below lines that stay. A terminal that went away stops no run.
+    pub(super) fn paint(&mut self, staying: &[String], passing: Vec<String>) {
         for line in staying {
-            bytes.push_str(line);
-            bytes.push('\n');
+            let _ = self.all.println(line);
         }
-        bytes.push_str(&passing.join("\n"));
-        self.painted = passing.len();
-        bytes
+        for bar in self.bars.drain(passing.len().min(self.bars.len())..) {
+            bar.finish_and_clear();
+            self.all.remove(&bar);
+        }
+        if passing.is_empty() {
+            self.quiet = None;
+        } else {
+            self.quiet.get_or_insert_with(Quiet::new);
+        }
+        while self.bars.len() < passing.len() {
+            let style = ProgressStyle::with_template("{msg}").expect("the template is legal");
+            self.bars.push(self.all.add(ProgressBar::no_length().with_style(style)));
+        }
+        for (bar, line) in self.bars.iter().zip(passing) {
+            bar.set_message(line);
+            bar.tick();
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A terminal that does not echo what is typed: a `^C` would begin a new line below what is
+/// painted, and the lines above would be painted once more.
+#[derive(Debug)]
+struct Quiet(Option<Termios>);
 
-    #[test]
-    fn what_stays_is_above_what_is_painted_again() {
-        let lines = |lines: &[&str]| -> Vec<String> {
-            lines.iter().map(|line| (*line).to_owned()).collect()
-        };
-        let mut screen = Screen::default();
-        assert_eq!(screen.bytes(&[], &lines(&["a", "b"])), "a\nb");
-        assert_eq!(screen.bytes(&lines(&["x"]), &lines(&["c"])), "\r\x1b[1A\x1b[Jx\nc");
-        assert_eq!(screen.bytes(&lines(&["y"]), &[]), "\r\x1b[Jy\n");
-        assert_eq!(screen.bytes(&[], &[]), "");
+impl Quiet {
+    fn new() -> Self {
+        let input = std::io::stdin();
+        // Whoever is in the background would be stopped for it.
+        let group = termios::tcgetpgrp(&input);
+        let is_ours = group.is_ok_and(|group| group == rustix::process::getpgrp());
+        let before = if is_ours { termios::tcgetattr(&input).ok() } else { None };
+        if let Some(mut quiet) = before.clone() {
+            quiet.local_modes.remove(LocalModes::ECHO);
+            let _ = termios::tcsetattr(&input, OptionalActions::Now, &quiet);
+        }
+        Self(before)
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = termios::tcsetattr(std::io::stdin(), OptionalActions::Now, before);
+        }
     }
 }
