@@ -1,5 +1,7 @@
 //! Running a workflow: lock, lab, state, reporter and signals around [`flow_engine::runner::Run`].
 
+mod refused;
+
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,13 +10,12 @@ use flow_engine::event::{RunEnded, RunStarted, SelectionArgs};
 use flow_engine::journal::Vault;
 use flow_engine::ledger::Ledger;
 use flow_engine::report::Reporter;
-use flow_engine::runner::{Confirm, Options, Run, RunError, Selected, Summary, Unmet};
+use flow_engine::runner::{Confirm, Options, Run, RunError, Selected, Summary};
 use flow_engine::workflow::{Selection, Workflow, select};
 use flow_engine::{Instance, RunId, Seq, Stop};
 use flow_state::{
     Begin, EventStore, OpenIntent, Reader, Site, SiteDir, SiteVault, StateError, VaultPlace,
 };
-use miette::Report;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch};
 
@@ -28,11 +29,8 @@ use crate::lab;
 use crate::logs::Logged;
 use crate::render::outlook::Outlook;
 use crate::render::since::Since;
-use crate::render::text::count;
-use crate::render::{
-    self,
-    selection::{Refused, SelectionView},
-};
+use crate::render::text::{count, hang};
+use crate::render::{self, selection::SelectionView};
 use crate::signals::{Request, Signals};
 use crate::site::{self, SiteAt};
 use crate::terminal::Terminal;
@@ -154,14 +152,23 @@ impl Execute<'_> {
         let number = store.run();
         let shown = self.reporter(&workflow, &selection, outlook);
         let mut reporter = Logged::new(dir.clone(), number, workflow.names(), shown, is_free);
-        let summary = supervise(run, &mut reporter, &mut signals, self.terminal).await;
+        let ended = supervise(run, &mut reporter, &mut signals).await;
+        // The terminal is as it was before whatever is said next.
         reporter.close();
-        let summary = summary.map_err(|error| self.run_error(error, &workflow))?;
+        let ended = ended.map_err(|error| self.run_error(error, &workflow))?;
+        let Some(summary) = ended else { self.leave(signals.exit()) };
         settle(store, summary.ended).await?;
         let sessions = self.resumed.as_ref().map_or(0, |resumed| resumed.sessions) + 1;
         let open = open(&dir, &workflow.name).map_err(state)?;
         let interrupted = signals.exit();
         Ok(Executed { workflow, run: number, sessions, summary, open, interrupted })
+    }
+
+    /// Ends the process, whatever still works in it.
+    fn leave(&self, exit: Exit) -> ! {
+        let help = "`flow resume` looks at what was in flight";
+        let left = Abort::words(exit, "flow::interrupted", "left at once", help);
+        exit::leave(left.show_on(self.terminal))
     }
 
     fn options(&self, store: &EventStore, workflow: &Workflow, is_free: &Arc<Notify>) -> Options {
@@ -225,7 +232,8 @@ impl Execute<'_> {
         let instances = count(selection.selected.run.len(), "instance");
         let (name, site) = (&workflow.name, &self.site.site.name);
         let time = outlook.map(|outlook| format!(", {}", outlook.words())).unwrap_or_default();
-        self.terminal.say(format!("{name:<10} on {site}, run {run}: {tasks}, {instances}{time}"));
+        let words = format!("on {site}, run {run}: {tasks}, {instances}{time}");
+        self.terminal.say_all(&hang(&format!("{name:<10} "), &words));
         if selection.is_partial() {
             self.tell_selection(&selection_view(workflow, &self.selection, selection));
         }
@@ -265,42 +273,6 @@ impl Execute<'_> {
             return Box::new(Live::new(terminal, workflow, run, outlook));
         }
         Box::new(Plain::new(terminal, workflow))
-    }
-}
-
-impl Execute<'_> {
-    fn run_error(&self, error: RunError, workflow: &Arc<Workflow>) -> Abort {
-        match error {
-            RunError::Unmet { unmet } => {
-                Abort::new(Exit::NeedsHuman, Report::new(self.refused(&unmet, workflow)))
-            }
-            RunError::Declined => Abort::new(Exit::NeedsHuman, error),
-            RunError::State { .. } => Abort::new(Exit::State, error),
-        }
-    }
-
-    /// A selection relies on what does not hold; nothing was applied.
-    fn refused(&self, unmet: &[Unmet], workflow: &Arc<Workflow>) -> Refused {
-        let SelectionArgs { only, from, .. } = &self.selection;
-        let word = if only.is_empty() { "from" } else { "only" };
-        let selectors = [&only[..], &from[..]].concat();
-        let until = SelectionArgs { until: selectors.clone(), ..SelectionArgs::default() };
-        let before = select(workflow, &until).map_or(0, |until| until.selected.run.len());
-        let only = SelectionArgs { only: selectors.clone(), ..SelectionArgs::default() };
-        let own = select(workflow, &only);
-        let own = own.map_or(0, |own| own.selected.run.len());
-        Refused {
-            what: format!("{word} {}", selectors.join(" ")),
-            site: self.site.site.name.clone(),
-            unmet: unmet.to_vec(),
-            instead: format!(
-                "flow run {} --until {}{}",
-                self.asset.typed(),
-                selectors.join(" --until "),
-                self.site.flag()
-            ),
-            before: before.saturating_sub(own),
-        }
     }
 }
 
@@ -357,27 +329,20 @@ async fn settle(store: Arc<EventStore>, ended: RunEnded) -> Result<(), Abort> {
     Ok(())
 }
 
-/// Runs, and hands signals on as requests to stop.
+/// Runs, and hands signals on as requests to stop; `None` where it is to be left at once.
 async fn supervise(
     run: Run,
     reporter: &mut Logged,
     signals: &mut Signals,
-    terminal: Terminal,
-) -> Result<Summary, RunError> {
+) -> Result<Option<Summary>, RunError> {
     let (stop, stopped) = watch::channel(Stop::No);
     let mut running = pin!(run.execute(reporter, stopped));
     loop {
         tokio::select! {
-            ended = &mut running => return ended,
+            ended = &mut running => return ended.map(Some),
             request = signals.next() => match request {
                 Request::Stop(how) => drop(stop.send(how)),
-                Request::AtOnce => {
-                    // The screen is left as it is; what follows begins below it.
-                    terminal.say("");
-                    let help = "`flow resume` looks at what was in flight";
-                    let left = Abort::words(signals.exit(), "flow::interrupted", "left at once", help);
-                    exit::leave(left.show_on(terminal));
-                }
+                Request::AtOnce => return Ok(None),
             },
         }
     }

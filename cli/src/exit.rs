@@ -23,7 +23,7 @@ pub(crate) enum Exit {
     InvalidFile,
     /// A bug in flow.
     Bug,
-    /// The state cannot be read or written.
+    /// The state cannot be read or written, or stdout cannot be written.
     State,
     /// Interrupted by SIGINT.
     Interrupted,

@@ -53,7 +53,7 @@ impl Terminal {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-        let width = said.or_else(columns).unwrap_or(text::PAGE);
+        let width = said.or_else(|| Some(size()?.0)).unwrap_or(text::PAGE);
         text::narrow_to(width);
         Self {
             json,
@@ -137,10 +137,11 @@ impl Terminal {
     }
 }
 
-/// The columns of the terminal that shows what is said.
-fn columns() -> Option<usize> {
+/// The columns and rows of the terminal that shows what is said.
+fn size() -> Option<(usize, usize)> {
     let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
-    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    let (columns, rows) = (usize::from(size.ws_col), usize::from(size.ws_row));
+    (columns > 0 && rows > 0).then_some((columns, rows))
 }
 
 /// Writes to stdout. A reader that has gone does not matter; any other failure is told once, and

@@ -176,7 +176,10 @@ pub enum RunError {
     Declined,
     /// History cannot be written.
     #[error("the run had to stop, because its state cannot be written")]
-    #[diagnostic(code(engine::state))]
+    #[diagnostic(
+        code(engine::state),
+        help("mend that first; `flow resume` then looks at what was in flight")
+    )]
     State {
         /// Instances whose effect was asked for, without an outcome on record.
         undecided: Vec<InstanceName>,

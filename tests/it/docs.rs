@@ -182,6 +182,76 @@ fn variables_are_those_of_the_source() {
     assert_eq!(names, listed);
 }
 
+/// Two tasks that succeed, one that fails, and one that it blocks.
+const PRINTING: &str = r#"
+[workflow]
+name = "printing"
+
+[tasks.good]
+uses = "shell"
+with.sh = true
+with.apply = "echo hello; echo size=3 > $FLOW_OUTPUT"
+with.outputs = ["size"]
+
+[tasks.bad]
+uses = "shell"
+with.apply = ["false"]
+
+[tasks.blocked]
+uses = "shell"
+needs = ["bad"]
+with.apply = ["true"]
+
+[outputs]
+size = "${tasks.good.size}"
+"#;
+
+#[test]
+fn every_line_of_json_is_documented() {
+    let room = Room::new();
+    room.write("printing.toml", PRINTING);
+    let page = read(&root().join("docs/reference/json.md"));
+    let (_, page) = page.split_once("## Events").unwrap();
+    let commands: [&[&str]; 14] = [
+        &["validate", "printing.toml"],
+        &["validate", "no-such-workflow"],
+        &["status"],
+        &["run", "printing.toml"],
+        &["run", "printing.toml", "--only", "good"],
+        &["resume", "1"],
+        &["plan", "printing.toml"],
+        &["graph", "printing.toml"],
+        &["status"],
+        &["runs"],
+        &["logs", "--run", "1"],
+        &["why", "bad"],
+        &["output"],
+        &["lab", "status"],
+    ];
+    let mut seen = BTreeSet::new();
+    for command in commands {
+        let said = room.flow(&[command, &["--json"]].concat());
+        assert!(!said.out.is_empty(), "{command:?}: {said:#?}");
+        for line in said.out.lines() {
+            let object: Value = serde_json::from_str(line).unwrap();
+            let kind = object["type"].as_str().unwrap();
+            let row = page.lines().find(|row| row.starts_with(&format!("|`{kind}`|")));
+            let row = row.unwrap_or_else(|| panic!("docs/reference/json.md lacks `{kind}`"));
+            let envelope = ["flow", "type", "seq", "run", "at", "instance"];
+            for field in object.as_object().unwrap().keys() {
+                let told =
+                    row.contains(&format!("`{field}`")) || envelope.contains(&field.as_str());
+                assert!(told, "docs/reference/json.md: `{kind}` lacks `{field}`");
+            }
+            seen.insert(kind.to_owned());
+        }
+    }
+    let all = "blocked change end error graph intent lab log outcome output past-run plan record run \
+               selection status summary validated why";
+    let all: BTreeSet<String> = all.split_whitespace().map(str::to_owned).collect();
+    assert_eq!(seen, all, "the commands above print all of these");
+}
+
 #[test]
 fn links_resolve() {
     let mut broken = Vec::new();

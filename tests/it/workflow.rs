@@ -72,12 +72,21 @@ fn a_workflow_fails_in_the_middle_is_edited_and_resumes() {
     let resumed = room.ok(&["resume"]);
     assert!(room.path().join("after.txt").exists(), "{resumed:#?}");
     assert_eq!(room.ok(&["output", "files"]).out.trim(), "3");
+    let output: serde_json::Value =
+        serde_json::from_str(&room.ok(&["output", "files", "--json"]).out).unwrap();
+    assert_eq!((&output["type"], &output["value"]), (&"output".into(), &"3".into()));
     assert!(room.ok(&["logs", "tell"]).out.contains("3 files"));
     assert!(!room.path().join(".flow/sites/lab").exists(), "no lab was started");
 
     let again = room.ok(&["run", "ten.toml"]);
     assert!(again.err.contains("nothing to do"), "{again:#?}");
     assert!(room.ok(&["resume"]).err.contains("nothing to go on with"), "says so");
+    let next = room.ok(&["status"]).out;
+    assert!(next.contains("flow run ten.toml"), "a command that can be typed: {next}");
+    // What cannot be printed is no success.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let graph = room.command(&["graph", "ten.toml"]).stdout(full).output().unwrap();
+    assert_eq!(graph.status.code(), Some(74), "{graph:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::lab::{self, Beside};
 use crate::render;
 use crate::site::{self, SiteAt};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, stream};
 
 /// The exit code where there is no such program, and where it cannot be run.
 const NOT_FOUND: u8 = 127;
@@ -89,9 +89,10 @@ fn status(terminal: Terminal, site: &SiteAt) -> Result<Exit, Abort> {
     let status =
         flow_lab::status(&site.world()).map_err(|error| Abort::new(Exit::NeedsHuman, error))?;
     if terminal.json {
-        let mut object = serde_json::to_value(&status)
+        let object = serde_json::to_value(&status)
             .map_err(|error| Abort::bug("the lab's status is no JSON", &error))?;
-        object["flow"] = json!(crate::terminal::stream::VERSION);
+        let mut object = stream::spelled(object);
+        object["flow"] = json!(stream::VERSION);
         object["type"] = json!("lab");
         terminal.object(&object);
         return Ok(Exit::Ok);

@@ -94,7 +94,8 @@ fn introduction(last: &RunSummary, site: &SiteAt) -> String {
 /// Tells how a run ended, and says how to exit.
 fn end(terminal: Terminal, site: &SiteAt, executed: &Executed) -> Exit {
     let mut end = run_end(site, executed);
-    if executed.summary.ended == RunEnded::Complete && !terminal.json {
+    let led_somewhere = executed.summary.ended == RunEnded::Complete && !end.is_idle();
+    if led_somewhere && !terminal.json {
         end.facts = output::facts(site, &executed.workflow);
     }
     if terminal.json {
@@ -102,7 +103,7 @@ fn end(terminal: Terminal, site: &SiteAt, executed: &Executed) -> Exit {
     }
     terminal.say("");
     terminal.say_all(&report::report(&end));
-    if executed.summary.ended == RunEnded::Complete {
+    if led_somewhere {
         terminal.say_all(&look_next(site, executed));
     }
     match executed.summary.ended {

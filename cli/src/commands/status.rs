@@ -1,23 +1,27 @@
 //! `flow status` and `flow runs`: how the last run stands, and which there were.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use flow_engine::ledger::{Ledger, Row};
-use flow_engine::rank::{self, Expect};
-use flow_engine::workflow::Workflow;
+use flow_engine::workflow::{Workflow, select};
 use flow_engine::{Instance, Seq};
 use flow_state::{Owner, RunSummary, SiteLock};
 use serde_json::json;
 
 use super::past::{Past, name_of, now};
 use crate::abort::Abort;
-use crate::args::{Global, Status};
+use crate::args::{Global, LabOptions, Status};
 use crate::assets;
 use crate::execution;
 use crate::exit::Exit;
+use crate::lab;
+use crate::render::outlook::Outlook;
 use crate::render::status::{self as lines, RunLine, Standing, StatusView};
-use crate::render::story::{Story, Told};
+use crate::render::story::Story;
 use crate::terminal::Terminal;
+
+/// How many instances a run works on at a time, unless it was told otherwise.
+const JOBS: u32 = 16;
 
 /// Shows how the last run stands. Never waits for it.
 ///
@@ -90,9 +94,9 @@ fn view(past: &Past, run: &RunSummary) -> Result<StatusView, Abort> {
     let events = reader.events(run.run, Seq(0)).map_err(execution::state)?;
     let story = Story::of(&events, holder.as_ref().map(|_| now));
     // A workflow that cannot be read any more must not hide what became of its run.
-    let workflow = past.workflow(run, None).ok();
-    let ledger = reader.ledger(&run.workflow).map_err(execution::state)?;
-    let left = workflow.as_ref().and_then(|workflow| left(past, workflow, &ledger, &story));
+    let workflow = past.workflow(run, None).ok().map(Arc::new);
+    let running = workflow.as_ref().filter(|_| holder.is_some() && story.ended.is_none());
+    let left = running.and_then(|workflow| left(past, run, workflow, &story));
     let waiting = workflow.as_ref().map(|workflow| waiting(workflow, run, &story));
     Ok(StatusView {
         site: past.site.site.name.clone(),
@@ -130,28 +134,26 @@ pub(super) fn by(owner: &Owner) -> String {
     format!("pid {} of {} on {}", owner.pid, owner.user, owner.host)
 }
 
-/// The longest chain of what has not ended well yet; `None` where a lab has not shown yet how
-/// long things take in it, since a file speaks of real machines.
-fn left(past: &Past, workflow: &Workflow, ledger: &Ledger, story: &Story) -> Option<Duration> {
-    let row = |id: Instance| ledger.row(&workflow.instance(id).name).cloned().unwrap_or_default();
-    let rows: Vec<_> = workflow.ids().map(row).collect();
-    let done = |id: Instance| {
-        let told = story.instances.get(&workflow.instance(id).name);
-        workflow.instance(id).skipped || told.and_then(Told::done).is_some()
-    };
-    let is_learned = |row: &Row| !(row.durations.is_empty() && row.probes.is_empty());
-    let mut open = workflow.ids().filter(|id| !done(*id));
-    if past.site.site.is_lab && !open.all(|id| is_learned(&rows[id.index()])) {
-        return None;
-    }
-    let durations = rank::durations(workflow, &rows, |id| {
-        if done(id) {
-            return Expect::Nothing;
+/// How long the rest takes, by what earlier runs and the file say.
+fn left(
+    past: &Past,
+    run: &RunSummary,
+    workflow: &Arc<Workflow>,
+    story: &Story,
+) -> Option<Duration> {
+    let ledger =
+        past.reader().and_then(|reader| reader.ledger(&run.workflow).map_err(execution::state));
+    let selection = select(workflow, &run.started.selection).ok()?;
+    let pace = lab::pace(&past.site, &LabOptions::default());
+    let outlook = Outlook::new(workflow, &ledger.ok()?, &selection.selected, JOBS, pace)?;
+    let now = now();
+    Some(outlook.left(|id| {
+        let told = story.instances.get(&workflow.instance(id).name)?;
+        match told.asked {
+            Some((_, at)) => Some(between(at, now)),
+            None => told.outcome.as_ref().map(|_| Duration::MAX),
         }
-        Expect::of(workflow.task_of(id).effect, &rows[id.index()])
-    });
-    let ranks = rank::ranks(&workflow.graph, &durations);
-    Some(Duration::from_millis(ranks.into_iter().max().unwrap_or_default()))
+    }))
 }
 
 /// How many of the considered instances were not heard of; a partial run does not say.

@@ -73,7 +73,8 @@ impl RunEnd {
             + self.left_drifted.len()
     }
 
-    fn is_idle(&self) -> bool {
+    /// Whether nothing in the world was changed by it.
+    pub(crate) fn is_idle(&self) -> bool {
         self.applied == 0 && self.recovered == 0
     }
 

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use super::names::folded;
 use super::report::{self, commands_with};
 use super::text::{hang, pad, width};
-use super::time::{ago, took};
+use super::time::{about, ago, took};
 
 /// Where a run is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +131,8 @@ fn headline(view: &StatusView) -> String {
     let (worked, last) = (took(view.worked), ago(view.last));
     match &view.standing {
         Standing::Running { by, left } => {
-            let left = left.map_or_else(String::new, |left| format!(", about {} left", took(left)));
+            let left =
+                left.map_or_else(String::new, |left| format!(", about {} left", about(left)));
             format!("{workflow}, run {run} by {by}: {worked}{left}")
         }
         Standing::Ended(ended) => {
@@ -209,7 +210,7 @@ impl RunLine {
     pub(crate) fn object(&self) -> Value {
         json!({
             "flow": crate::terminal::stream::VERSION,
-            "type": "run",
+            "type": "past-run",
             "run": self.run,
             "workflow": self.workflow,
             "at": self.began,
@@ -286,7 +287,7 @@ mod tests {
         assert_data_eq!(
             status(&view).join("\n") + "\n",
             str![[r#"
-home  bootstrap, run 9 by pid 5120 of LOGIN on laptop: 9m09s, about 27m00s left
+home  bootstrap, run 9 by pid 5120 of LOGIN on laptop: 9m09s, about 27m left
       done 63   running 1   waiting 38   failed 0
       ▸ nodes-ready   1m50s
 

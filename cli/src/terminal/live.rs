@@ -23,7 +23,7 @@ use screen::Screen;
 /// How often what passes is painted, at most and at least.
 const TICK: Duration = Duration::from_millis(100);
 /// What a terminal that does not tell its size is taken for.
-const COLUMNS: usize = 100;
+const SIZE: (usize, usize) = (100, 24);
 /// How old a forecast may become.
 const FORECAST: Duration = Duration::from_secs(1);
 
@@ -49,7 +49,10 @@ struct View {
 impl View {
     fn paint(&mut self) {
         let now = Instant::now();
-        let lines = self.board.lines(super::columns().unwrap_or(COLUMNS), now);
+        let (columns, rows) = super::size().unwrap_or(SIZE);
+        let mut lines = self.board.lines(columns, now);
+        // What does not fit is not painted, and the last line tells most.
+        lines.drain(..lines.len().saturating_sub(rows));
         self.screen.paint(&std::mem::take(&mut self.staying), lines);
         self.painted = Some(now);
     }

@@ -14,6 +14,8 @@ use crate::render::time::{about, took};
 
 /// The most running instances that are shown; the others are counted.
 const LINES: usize = 8;
+/// What takes less is not said to.
+const SHORT: Duration = Duration::from_millis(100);
 /// Columns of the bar.
 const BAR: usize = 30;
 /// Columns of a layer's name and of its numbers, at least.
@@ -179,6 +181,7 @@ impl Board {
         let shown = self.running.iter().take(LINES);
         let time = |(id, running): (&Instance, &Running)| {
             let usual = self.outlook.as_ref().and_then(|outlook| outlook.usual(*id));
+            let usual = usual.filter(|usual| *usual >= SHORT);
             let usual = usual.map_or_else(String::new, |usual| format!(" of ~{}", took(usual)));
             (*id, format!("{}{usual}", took(now - running.since)))
         };
