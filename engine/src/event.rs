@@ -138,7 +138,7 @@ pub struct Success {
     /// What was done, or found to be unnecessary.
     pub done: Done,
     /// What later tasks read.
-    pub outputs: Value,
+    pub outputs: Arc<Value>,
     /// The secrets in the vault, by name, each with its HMAC.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,

@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(outcome(failed).0, 5);
         let success = Success {
             done: Done::LeftDrifted,
-            outputs: json!({ "list": [1, -2, 0.5, null, true, "ä"], "big": u64::MAX }),
+            outputs: json!({ "list": [1, -2, 0.5, null, true, "ä"], "big": u64::MAX }).into(),
             secrets: [("key".to_owned(), "ab".to_owned())].into(),
             origin: Origin::Found,
             generation: Generation(3),
@@ -193,7 +193,7 @@ mod tests {
         let deep = (0..64).fold(json!(1), |inner, _| json!({ "in": inner }));
         let success = Success {
             done: Done::Created,
-            outputs: deep.clone(),
+            outputs: deep.clone().into(),
             secrets: std::collections::BTreeMap::new(),
             origin: Origin::Made,
             generation: Generation(1),

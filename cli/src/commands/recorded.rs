@@ -38,7 +38,7 @@ impl Recorded {
             let Some(success) = success else { continue };
             let (_, secrets) = produced
                 .entry(read.instance)
-                .or_insert_with(|| (success.said.outputs.clone(), Secrets::new()));
+                .or_insert_with(|| ((*success.said.outputs).clone(), Secrets::new()));
             let wanted = success.said.secrets.keys().filter(|secret| {
                 let asked = read.field.as_deref().is_none_or(|field| field == secret.as_str());
                 read.secret && asked

@@ -101,7 +101,7 @@ pub(crate) enum End {
 /// What a success hands on.
 pub(crate) struct Finished {
     pub(crate) done: Done,
-    pub(crate) outputs: serde_json::Value,
+    pub(crate) outputs: Arc<serde_json::Value>,
     pub(crate) secrets: Secrets,
     pub(crate) notes: Vec<String>,
     pub(crate) drift: Option<String>,

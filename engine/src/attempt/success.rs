@@ -20,7 +20,7 @@ use super::{Broke, Finished, Work, millis};
 
 /// What a success rests on: the probe, or, where it has nothing to say, the ledger.
 struct Basis {
-    outputs: Value,
+    outputs: Arc<Value>,
     secrets: Secrets,
     mark: Option<Mark<Value>>,
     drift: Option<String>,
@@ -56,7 +56,7 @@ impl Work {
         let made = self.is_made_now(done);
         let success = Success {
             done,
-            outputs: basis.outputs.clone(),
+            outputs: Arc::clone(&basis.outputs),
             secrets: digests,
             origin: self.origin(made, basis.mark.as_ref()),
             generation: Generation(self.its.row.generation.0 + u64::from(made)),
@@ -104,6 +104,7 @@ impl Work {
     fn basis(&self, verdict: AnyVerdict) -> Result<Basis, Failure> {
         let drift = match verdict {
             AnyVerdict::Satisfied { outputs, secrets, mark } => {
+                let outputs = Arc::new(outputs);
                 return Ok(Basis { outputs, secrets, mark: Some(mark), drift: None });
             }
             AnyVerdict::Drifted { diff, .. } => Some(diff),
@@ -111,7 +112,7 @@ impl Work {
         };
         let ran = self.applied.is_some();
         let Some(recorded) = self.its.row.success.as_ref().filter(|_| !ran) else {
-            let outputs = Value::Object(serde_json::Map::new());
+            let outputs = Arc::new(Value::Object(serde_json::Map::new()));
             return Ok(Basis { outputs, secrets: Secrets::new(), mark: None, drift });
         };
         let Given { outputs, secrets } = given_by_ledger(self.name(), recorded, &*self.lent.vault)?;

@@ -37,7 +37,7 @@ fn happened() -> impl Strategy<Value = Vec<Happened>> {
 fn success(done: Done, generation: u64) -> Body {
     Body::Outcome(Outcome::Succeeded(Arc::new(Success {
         done,
-        outputs: json!({ "generation": generation }),
+        outputs: json!({ "generation": generation }).into(),
         secrets: BTreeMap::new(),
         origin: Origin::Made,
         generation: Generation(generation),
@@ -143,7 +143,7 @@ proptest! {
             stands.map(|success| unchanged.map_or(success, |at| at.max(success)) as u64 + 1)
         );
         prop_assert_eq!(
-            row.success.as_ref().map(|recorded| recorded.said.outputs.clone()),
+            row.success.as_ref().map(|recorded| (*recorded.said.outputs).clone()),
             stands.map(|success| json!({ "generation": success + 1 }))
         );
         let made = last(&happened, |what| what == Happened::Made);

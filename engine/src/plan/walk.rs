@@ -243,7 +243,9 @@ impl<'r> Walk<'r> {
         let name = &self.workflow.instance(id).name;
         let diff = diff_of(&verdict);
         let given = match (verdict, &self.rows[id.index()].success) {
-            (AnyVerdict::Satisfied { outputs, secrets, .. }, _) => Ok(Given { outputs, secrets }),
+            (AnyVerdict::Satisfied { outputs, secrets, .. }, _) => {
+                Ok(Given { outputs: Arc::new(outputs), secrets })
+            }
             (_, Some(recorded)) => given_by_ledger(name, recorded, &*self.lent.vault),
             (_, None) => Ok(Given::default()),
         };

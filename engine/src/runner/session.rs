@@ -43,6 +43,7 @@ pub(super) struct Session<'r> {
     pub(super) endings: Vec<Option<Ending>>,
     reporter: &'r mut dyn Reporter,
     scheduler: Scheduler<'r>,
+    /// Of those that have begun and not ended.
     tries: BTreeMap<Instance, Tries>,
     attempts: JoinSet<Returned>,
     running: BTreeMap<Id, Instance>,

@@ -16,7 +16,7 @@ use crate::workflow::{Produced, Values, Workflow};
 /// What one instance has produced.
 #[derive(Debug, Default)]
 pub(crate) struct Given {
-    pub(crate) outputs: Value,
+    pub(crate) outputs: Arc<Value>,
     pub(crate) secrets: Secrets,
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn given_by_ledger(
         })?;
         secrets.insert(secret.clone(), value);
     }
-    Ok(Given { outputs: recorded.said.outputs.clone(), secrets })
+    Ok(Given { outputs: Arc::clone(&recorded.said.outputs), secrets })
 }
 
 /// The declared outputs of a skipped instance: all null.
@@ -98,5 +98,5 @@ fn nulls(workflow: &Workflow, task: usize, with: &Value) -> Given {
         .into_iter()
         .map(|name| (name, Secret::new(Value::Null)))
         .collect();
-    Given { outputs: Value::Object(outputs), secrets }
+    Given { outputs: Arc::new(Value::Object(outputs)), secrets }
 }

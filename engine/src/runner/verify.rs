@@ -155,7 +155,7 @@ impl Session<'_> {
             None => Err(not(format!("`{name}` was not looked at to the end"))),
             Some(Err(failure)) => Err(failure),
             Some(Ok(AnyVerdict::Satisfied { outputs, secrets, .. })) => {
-                Ok(Given { outputs, secrets })
+                Ok(Given { outputs: Arc::new(outputs), secrets })
             }
             Some(Ok(AnyVerdict::Absent(_))) => Err(not(format!("`{name}` is not there"))),
             Some(Ok(AnyVerdict::Underway(what))) => {

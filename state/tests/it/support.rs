@@ -115,7 +115,7 @@ pub(crate) fn succeeded(instance: u32) -> (Option<u32>, Body) {
 pub(crate) fn success(instance: u32) -> Success {
     Success {
         done: Done::Created,
-        outputs: json!({ "address": format!("10.2.1.{instance}") }),
+        outputs: json!({ "address": format!("10.2.1.{instance}") }).into(),
         secrets: [("key".to_owned(), "ab".repeat(32))].into(),
         origin: Origin::Made,
         generation: Generation(1),

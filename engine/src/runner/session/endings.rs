@@ -104,16 +104,15 @@ impl Session<'_> {
 
     fn end_well(&mut self, instance: Instance, finished: Finished) {
         let Finished { done, outputs, secrets, notes, drift } = finished;
-        let took = self.took(instance);
+        let (_, took) = self.forget_tries(instance);
         self.board.publish(instance, Given { outputs, secrets });
         self.reporter.progress(Progress::Succeeded { instance, done, took, notes: notes.clone() });
         self.endings[instance.index()] = Some(Ending::Succeeded { done, notes, drift, took });
     }
 
     pub(super) fn end_failed(&mut self, instance: Instance, failure: Failure, in_doubt: bool) {
-        let took = self.took(instance);
+        let (attempt, took) = self.forget_tries(instance);
         self.reporter.progress(Progress::Failed { instance, failure: failure.clone(), took });
-        let attempt = self.tries.get(&instance).map_or(Attempt(0), |tries| tries.last);
         let at = self.started.elapsed();
         self.endings[instance.index()] =
             Some(Ending::Failed { failure, in_doubt, attempt, at, took });
@@ -141,7 +140,9 @@ impl Session<'_> {
             .collect()
     }
 
-    fn took(&self, instance: Instance) -> Duration {
-        self.tries.get(&instance).map_or(Duration::ZERO, |tries| tries.since.elapsed())
+    /// Which try was the last of an instance that has ended, and how long all of them took.
+    fn forget_tries(&mut self, instance: Instance) -> (Attempt, Duration) {
+        let tries = self.tries.remove(&instance);
+        tries.map_or((Attempt(0), Duration::ZERO), |tries| (tries.last, tries.since.elapsed()))
     }
 }
