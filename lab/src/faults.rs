@@ -14,6 +14,9 @@ use call::Selection;
 
 use crate::world::locked;
 
+/// The count of a fault that does not end.
+const ALWAYS: &str = "always";
+
 /// A system of the lab that serves calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum System {
@@ -133,7 +136,7 @@ impl fmt::Display for Fault {
         write!(f, ":{call}:{effect}")?;
         match left {
             Some(times) => write!(f, ":{times}"),
-            None => write!(f, ":always"),
+            None => write!(f, ":{ALWAYS}"),
         }
     }
 }
@@ -147,12 +150,11 @@ impl FromStr for Fault {
         let (place, rest) = text.split_once(':').ok_or_else(shape)?;
         let (rest, last) = rest.rsplit_once(':').ok_or_else(shape)?;
         // The call may hold colons itself, as the ids of Proxmox' tasks do: what follows it is read from the end.
-        let (call, effect, left) = match count(last)? {
-            Some(left) => {
-                let (call, effect) = rest.rsplit_once(':').ok_or_else(shape)?;
-                (call, effect, left)
-            }
-            None => (rest, last, Some(1)),
+        let (call, effect, left) = if is_count(last) {
+            let (call, effect) = rest.rsplit_once(':').ok_or_else(shape)?;
+            (call, effect, count(last)?)
+        } else {
+            (rest, last, Some(1))
         };
         let (system, machine) =
             place.split_once('@').map_or((place, None), |(s, m)| (s, Some(m.to_owned())));
@@ -171,19 +173,20 @@ impl FromStr for Fault {
     }
 }
 
-/// How often a fault happens (none: always), if that is what a text says.
-fn count(text: &str) -> Result<Option<Option<u32>>, FaultError> {
+/// Whether the last part of a fault is meant as its count.
+fn is_count(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    if text == "always" {
-        return Ok(Some(None));
-    }
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    number || text == ALWAYS
+}
+
+/// How often a fault happens; none means always.
+fn count(text: &str) -> Result<Option<u32>, FaultError> {
+    if text == ALWAYS {
         return Ok(None);
     }
-    match text.parse() {
-        Ok(times) if times > 0 => Ok(Some(Some(times))),
-        Ok(_) | Err(_) => Err(FaultError::Count { count: text.to_owned() }),
-    }
+    let times = text.parse().ok().filter(|times| *times > 0);
+    times.map(Some).ok_or_else(|| FaultError::Count { count: text.to_owned() })
 }
 
 impl Fault {

@@ -354,6 +354,15 @@ mod tests {
     }
 
     #[test]
+    fn no_kind_takes_parameters_that_it_does_not_know() {
+        for kind in crate::registry().kinds() {
+            let schema = kind.params_schema();
+            let rest = schema.get("additionalProperties");
+            assert_eq!(rest, Some(&Value::Bool(false)), "{}", kind.name());
+        }
+    }
+
+    #[test]
     fn a_gate_looks_once_only_where_nobody_is_asked() {
         for kind in crate::registry().kinds() {
             if kind.effect(&Value::Null) == Ok(Effect::Gate) {

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use flow_engine::{
-    Cx, Effect, Found, Kind, KindError, Manual, Mark, Presence, Retry, Secret, Verdict,
+    Cx, Effect, Found, Kind, KindError, Manual, Mark, Presence, Removable, Retry, Secret, Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,8 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::document::{Schematic, Unplain};
 use super::factory::{Factory, FactoryError, Trust};
 use super::network::Place;
-use crate::proxmox::{ApiError, Client, Deadline, Door, DoorError, Node, TaskError, number, text};
-use crate::reference::Reference;
+use crate::proxmox::{ApiError, Client, Door, DoorError, Node, TaskError, number, text};
 
 /// How long the factory and the host may take to make, send and store an image.
 const DOWNLOAD: Duration = Duration::from_mins(30);
@@ -35,19 +34,14 @@ pub(super) struct BakeImage;
 
 /// Which image, and where.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
+#[schemars(deny_unknown_fields)] // serde cannot where it flattens
 pub(super) struct Params {
-    /// The Proxmox API, `https://HOST:8006`.
-    api: String,
-    /// The authority that signed its certificate.
-    ca: Reference,
-    /// The full id of the API token, `USER@REALM!NAME`.
-    token_id: String,
+    /// The way into Proxmox.
+    #[serde(flatten)]
+    door: Door,
     /// The secret of the API token.
     token: Secret<String>,
-    /// How long one call may take; 30 s if nothing is said.
-    #[serde(default)]
-    call: Deadline,
     /// The storage of images; it must hold the content type `import`.
     store: String,
     /// The planned machine.
@@ -229,15 +223,6 @@ impl Params {
             ntp: &self.ntp,
         }
     }
-
-    fn door(&self) -> Door {
-        Door {
-            api: self.api.clone(),
-            ca: self.ca.clone(),
-            token_id: self.token_id.clone(),
-            call: self.call,
-        }
-    }
 }
 
 impl Kind for BakeImage {
@@ -283,11 +268,11 @@ impl Kind for BakeImage {
 
     async fn probe(&self, _: &Cx, params: &Params) -> Result<Verdict<Self>, Error> {
         let image = params.image()?;
-        let client = params.door().enter(&params.token).await?;
+        let client = params.door.enter(&params.token).await?;
         let host = &params.node.host;
         if let Some(size) = size(&client, host, &params.store, &image.volume).await? {
             let mark = Mark::Missing(Handle {
-                door: params.door(),
+                door: params.door.clone(),
                 host: host.clone(),
                 store: params.store.clone(),
                 volid: image.volume.clone(),
@@ -308,9 +293,10 @@ impl Kind for BakeImage {
     /// Dropped, the download goes on; the next probe finds it.
     async fn apply(&self, _: &Cx, params: &Params) -> Result<(), Error> {
         let image = params.image()?;
-        let factory = Factory::new(&params.factory, &params.trust, params.call).await?;
+        let factory =
+            Factory::new(&params.factory, &params.trust, params.door.api.deadline).await?;
         factory.tell(&image.schematic).await?;
-        let client = params.door().enter(&params.token).await?;
+        let client = params.door.enter(&params.token).await?;
         let host = params.node.host.as_str();
         let url = factory.image(&image.schematic.id(), &params.version);
         let form =
@@ -329,20 +315,22 @@ impl Kind for BakeImage {
             other => Ok(other?),
         }
     }
+}
 
-    async fn exists(&self, cx: &Cx, handle: &Handle) -> Result<Presence, Error> {
-        let client = handle.door.open(cx).await?;
-        Ok(match size(&client, &handle.host, &handle.store, &handle.volid).await? {
+impl Removable<Error> for Handle {
+    async fn exists(&self, cx: &Cx) -> Result<Presence, Error> {
+        let client = self.door.open(cx).await?;
+        Ok(match size(&client, &self.host, &self.store, &self.volid).await? {
             None => Presence::Gone,
-            Some(size) if size == handle.size => Presence::Ours,
+            Some(size) if size == self.size => Presence::Ours,
             Some(_) => Presence::Foreign,
         })
     }
 
-    async fn destroy(&self, cx: &Cx, handle: &Handle) -> Result<(), Error> {
-        let client = handle.door.open(cx).await?;
-        let Handle { host, store, volid, .. } = handle;
-        if size(&client, host, store, volid).await? != Some(handle.size) {
+    async fn destroy(&self, cx: &Cx) -> Result<(), Error> {
+        let client = self.door.open(cx).await?;
+        let Self { host, store, volid, .. } = self;
+        if size(&client, host, store, volid).await? != Some(self.size) {
             return Ok(());
         }
         let path = ["nodes", host, "storage", store, "content", volid];

@@ -2,19 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use flow_engine::{Cx, Effect, Kind, KindError, Manual, Mark, Presence, Retry, Verdict};
+use flow_engine::{Cx, Effect, Kind, KindError, Manual, Mark, Presence, Removable, Retry, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::admin::{Admin, AdminError};
-use super::client::{Api, ApiError, Client, if_there};
-use super::deadline::Deadline;
+use super::admin::{AdminDoor, AdminError};
+use super::client::{ApiError, Client, if_there};
 use super::lenient::{list, text, yes};
 use super::mark::line;
 use super::node::Bridge;
 use super::privileges::{MACHINES, known};
-use crate::reference::Reference;
 
 /// See the [module documentation](self).
 #[derive(Debug)]
@@ -22,17 +20,12 @@ pub(super) struct ProxmoxAccess;
 
 /// Who, and where.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
+#[schemars(deny_unknown_fields)] // serde cannot where it flattens
 pub(super) struct Params {
-    /// The Proxmox API, `https://HOST:8006`.
-    api: String,
-    /// The authority that signed its certificate.
-    ca: Reference,
-    /// The administrator's way in: `{ user, password }` or `{ token-id, token }`.
-    admin: Admin,
-    /// How long one call may take; 30 s if nothing is said.
-    #[serde(default)]
-    call: Deadline,
+    /// The administrator's way into Proxmox.
+    #[serde(flatten)]
+    door: AdminDoor,
     /// The user that makes machines, with its realm.
     user: String,
     /// The privileges that this Proxmox knows of those that are wanted.
@@ -58,10 +51,8 @@ pub(super) struct Outputs {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Handle {
-    api: String,
-    ca: Reference,
-    admin: Admin,
-    call: Deadline,
+    #[serde(flatten)]
+    door: AdminDoor,
     roles: Vec<String>,
     users: Vec<String>,
     cluster: String,
@@ -117,10 +108,6 @@ struct Found {
 }
 
 impl Params {
-    fn api(&self) -> Api {
-        Api { url: self.api.clone(), ca: self.ca.clone(), deadline: self.call }
-    }
-
     fn privileges(&self) -> Result<Vec<&str>, Error> {
         let known = known(|name| self.privileges.iter().any(|valid| valid == name), &MACHINES);
         if known.is_empty() { Err(Error::NoPrivileges) } else { Ok(known) }
@@ -156,10 +143,7 @@ impl Params {
     fn mark(&self, cx: &Cx, found: &Found) -> Mark<Handle> {
         let Some(comment) = &found.user else { return Mark::Nowhere };
         let handle = Handle {
-            api: self.api.clone(),
-            ca: self.ca.clone(),
-            admin: self.admin.clone(),
-            call: self.call,
+            door: self.door.clone(),
             roles: vec![role(cx.cluster())],
             users: vec![self.user.clone()],
             cluster: cx.cluster().to_owned(),
@@ -229,7 +213,7 @@ impl Kind for ProxmoxAccess {
     type Error = Error;
 
     async fn probe(&self, cx: &Cx, params: &Params) -> Result<Verdict<Self>, Error> {
-        let admin = params.admin.open(&params.api()).await?;
+        let admin = params.door.open().await?;
         let role = role(cx.cluster());
         let found = params.look(&admin, &role).await?;
         let mark = params.mark(cx, &found);
@@ -255,7 +239,7 @@ impl Kind for ProxmoxAccess {
     ///
     /// Dropped between two calls, the next probe finds what is missing.
     async fn apply(&self, cx: &Cx, params: &Params) -> Result<(), Error> {
-        let admin = params.admin.open(&params.api()).await?;
+        let admin = params.door.open().await?;
         let role = role(cx.cluster());
         let found = params.look(&admin, &role).await?;
         give_role(&admin, &role, found.role.as_ref(), &params.privileges()?).await?;
@@ -274,21 +258,23 @@ impl Kind for ProxmoxAccess {
         }
         Ok(())
     }
+}
 
-    async fn exists(&self, _: &Cx, handle: &Handle) -> Result<Presence, Error> {
-        let admin = handle.open().await?;
+impl Removable<Error> for Handle {
+    async fn exists(&self, _: &Cx) -> Result<Presence, Error> {
+        let admin = self.door.open().await?;
         let mut presence = Presence::Gone;
-        for user in &handle.users {
+        for user in &self.users {
             let Some(user) = if_there(admin.get(&["access", "users", user], &[]).await)? else {
                 continue;
             };
             let comment = user.get("comment").and_then(text).unwrap_or_default();
-            if !is_ours(&handle.cluster, &comment) {
+            if !is_ours(&self.cluster, &comment) {
                 return Ok(Presence::Foreign);
             }
             presence = Presence::Ours;
         }
-        for role in &handle.roles {
+        for role in &self.roles {
             if if_there(admin.get(&["access", "roles", role], &[]).await)?.is_some() {
                 presence = Presence::Ours;
             }
@@ -297,22 +283,15 @@ impl Kind for ProxmoxAccess {
     }
 
     /// Users first, and with them their rights; a role may go once nobody holds it.
-    async fn destroy(&self, _: &Cx, handle: &Handle) -> Result<(), Error> {
-        let admin = handle.open().await?;
-        for user in &handle.users {
+    async fn destroy(&self, _: &Cx) -> Result<(), Error> {
+        let admin = self.door.open().await?;
+        for user in &self.users {
             if_there(admin.delete(&["access", "users", user], &[]).await)?;
         }
-        for role in &handle.roles {
+        for role in &self.roles {
             if_there(admin.delete(&["access", "roles", role], &[]).await)?;
         }
         Ok(())
-    }
-}
-
-impl Handle {
-    async fn open(&self) -> Result<Client, AdminError> {
-        let api = Api { url: self.api.clone(), ca: self.ca.clone(), deadline: self.call };
-        self.admin.open(&api).await
     }
 }
 

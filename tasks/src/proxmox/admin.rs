@@ -30,6 +30,25 @@ pub(crate) enum Admin {
     Ssh(String),
 }
 
+/// An API, and how its administrator comes in.
+///
+/// Part of params, and of handles, where it is an append-only format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct AdminDoor {
+    /// The API.
+    #[serde(flatten)]
+    pub(crate) api: Api,
+    /// The administrator's way in: `{ user, password }` or `{ token-id, token }`.
+    pub(crate) admin: Admin,
+}
+
+impl AdminDoor {
+    /// Comes in.
+    pub(crate) async fn open(&self) -> Result<Client, AdminError> {
+        self.admin.open(&self.api).await
+    }
+}
+
 /// `{ user, password }`, `{ token-id, token }` or `{ ssh }`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

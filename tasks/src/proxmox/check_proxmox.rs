@@ -2,21 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use flow_engine::{
-    Cx, Effect, Kind, KindError, Manual, NoHandle, Presence, Retry, Settle, Verdict,
-};
+use flow_engine::{Cx, Effect, Kind, KindError, Manual, NoHandle, Retry, Settle, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::admin::{Admin, AdminError};
-use super::client::{Api, ApiError, Client};
-use super::deadline::Deadline;
+use super::admin::{AdminDoor, AdminError};
+use super::client::{ApiError, Client};
 use super::lenient::{list, number, text, yes};
 use super::mark::Mark;
 use super::node::{Bridge, Node};
 use super::privileges::{MACHINES, known};
-use crate::reference::Reference;
 
 /// A storage that is fuller than this is too full for disks that grow.
 const FULL_PERCENT: u64 = 80;
@@ -27,17 +23,12 @@ pub(super) struct CheckProxmox;
 
 /// What is planned.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
+#[schemars(deny_unknown_fields)] // serde cannot where it flattens
 pub(super) struct Params {
-    /// The Proxmox API, `https://HOST:8006`.
-    api: String,
-    /// The authority that signed its certificate.
-    ca: Reference,
-    /// The administrator's way in: `{ user, password }` or `{ token-id, token }`.
-    admin: Admin,
-    /// How long one call may take; 30 s if nothing is said.
-    #[serde(default)]
-    call: Deadline,
+    /// The administrator's way into Proxmox.
+    #[serde(flatten)]
+    door: AdminDoor,
     /// The hosts that machines are made on.
     hosts: Vec<String>,
     /// The storage of images; it must hold the content type `import`.
@@ -150,8 +141,7 @@ impl Kind for CheckProxmox {
     type Error = Error;
 
     async fn probe(&self, cx: &Cx, params: &Params) -> Result<Verdict<Self>, Error> {
-        let api = Api { url: params.api.clone(), ca: params.ca.clone(), deadline: params.call };
-        let admin = params.admin.open(&api).await?;
+        let admin = params.door.open().await?;
         let version = admin.get(&["version"], &[]).await?;
         let valid = admin.get(&["access", "roles", "Administrator"], &[]).await?;
         let mut reasons = Vec::new();
@@ -177,14 +167,6 @@ impl Kind for CheckProxmox {
 
     async fn apply(&self, _: &Cx, _: &Params) -> Result<(), Error> {
         Ok(())
-    }
-
-    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
-        match *handle {}
-    }
-
-    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
-        match *handle {}
     }
 }
 

@@ -9,6 +9,8 @@ use flow_engine::{KindError, Retry, Secret};
 use hyper::ext::ReasonPhrase;
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
@@ -31,13 +33,17 @@ const PASSING: [&str; 6] = [
 ];
 
 /// Where an API is, and whose certificate it must show.
-#[derive(Debug, Clone)]
+///
+/// Part of params, and of handles, where it is an append-only format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Api {
-    /// `https://HOST:8006`.
+    /// The Proxmox API, `https://HOST:8006`.
+    #[serde(rename = "api")]
     pub(crate) url: String,
     /// The authority that signed its certificate.
     pub(crate) ca: Reference,
-    /// How long one call may take.
+    /// How long one call may take; 30 s if nothing is said.
+    #[serde(rename = "call", default)]
     pub(crate) deadline: Deadline,
 }
 

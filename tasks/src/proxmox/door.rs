@@ -1,29 +1,25 @@
 //! How something that was made is reached again, long after the task that made it.
 
 use flow_engine::{Cx, KindError, NotRecorded, Retry, Secret};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::client::{Api, ApiError, Client};
-use super::deadline::Deadline;
-use crate::reference::Reference;
 
 /// The name under which an instance keeps the secret of the token that made its thing.
 const TOKEN: &str = "token";
 
 /// All that a handle needs to come in again, but the token's secret, which is in the vault.
 ///
-/// Part of handles, so an append-only format.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Part of params, and of handles, where it is an append-only format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Door {
-    /// `https://HOST:8006`.
-    pub(crate) api: String,
-    /// The authority that signed its certificate.
-    pub(crate) ca: Reference,
-    /// The full id of the API token.
+    /// The API.
+    #[serde(flatten)]
+    pub(crate) api: Api,
+    /// The full id of the API token, `USER@REALM!NAME`.
     pub(crate) token_id: String,
-    /// How long one call may take.
-    pub(crate) call: Deadline,
 }
 
 /// Why the way to something that was made is closed.
@@ -67,13 +63,12 @@ impl Door {
     pub(crate) async fn open(&self, cx: &Cx) -> Result<Client, DoorError> {
         let kept = cx.kept(TOKEN)?;
         let secret = kept.as_ref().and_then(|kept| kept.reveal().as_str());
-        let secret = secret.ok_or_else(|| DoorError::NoToken { api: self.api.clone() })?;
+        let secret = secret.ok_or_else(|| DoorError::NoToken { api: self.api.url.clone() })?;
         Ok(self.enter(&Secret::new(secret.to_owned())).await?)
     }
 
     /// Comes in with this secret.
     pub(crate) async fn enter(&self, secret: &Secret<String>) -> Result<Client, ApiError> {
-        let api = Api { url: self.api.clone(), ca: self.ca.clone(), deadline: self.call };
-        Client::with_token(&api, &self.token_id, secret).await
+        Client::with_token(&self.api, &self.token_id, secret).await
     }
 }

@@ -7,19 +7,17 @@
 use std::time::Duration;
 
 use flow_engine::{
-    Cx, Effect, Found, Kind, KindError, Manual, Mark, NotRecorded, OnDrift, Presence, Retry,
-    Secret, Settle, Verdict,
+    Cx, Effect, Found, Kind, KindError, Manual, Mark, NotRecorded, OnDrift, Presence, Removable,
+    Retry, Secret, Settle, Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::admin::{Admin, AdminError};
-use super::client::{Api, ApiError, Client, if_there};
-use super::deadline::Deadline;
+use super::admin::{AdminDoor, AdminError};
+use super::client::{ApiError, Client, if_there};
 use super::lenient::{number, text, yes};
-use crate::reference::Reference;
 
 /// The name of the kept secret.
 const TOKEN: &str = "token";
@@ -32,17 +30,12 @@ pub(super) struct ProxmoxToken;
 
 /// Which token.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
+#[schemars(deny_unknown_fields)] // serde cannot where it flattens
 pub(super) struct Params {
-    /// The Proxmox API, `https://HOST:8006`.
-    api: String,
-    /// The authority that signed its certificate.
-    ca: Reference,
-    /// The administrator's way in: `{ user, password }` or `{ token-id, token }`.
-    admin: Admin,
-    /// How long one call may take; 30 s if nothing is said.
-    #[serde(default)]
-    call: Deadline,
+    /// The administrator's way into Proxmox.
+    #[serde(flatten)]
+    door: AdminDoor,
     /// The user that it belongs to, with its realm.
     user: String,
     /// Its name within the user.
@@ -73,10 +66,8 @@ pub(super) struct Secrets {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Handle {
-    api: String,
-    ca: Reference,
-    admin: Admin,
-    call: Deadline,
+    #[serde(flatten)]
+    door: AdminDoor,
     user: String,
     token: String,
     cluster: String,
@@ -153,10 +144,6 @@ impl KindError for Error {
 }
 
 impl Params {
-    fn api(&self) -> Api {
-        Api { url: self.api.clone(), ca: self.ca.clone(), deadline: self.call }
-    }
-
     fn id(&self) -> String {
         format!("{}!{}", self.user, self.name)
     }
@@ -167,10 +154,7 @@ impl Params {
 
     fn handle(&self, cx: &Cx) -> Handle {
         Handle {
-            api: self.api.clone(),
-            ca: self.ca.clone(),
-            admin: self.admin.clone(),
-            call: self.call,
+            door: self.door.clone(),
             user: self.user.clone(),
             token: self.name.clone(),
             cluster: cx.cluster().to_owned(),
@@ -185,7 +169,7 @@ impl Params {
     /// Comes in with the secret in the vault; `None` if there is none, or if it is refused.
     async fn enter(&self, cx: &Cx) -> Result<Option<(Client, Secret<String>)>, Error> {
         let Some(secret) = kept(cx, TOKEN)? else { return Ok(None) };
-        let own = Client::with_token(&self.api(), &self.id(), &secret).await?;
+        let own = Client::with_token(&self.door.api, &self.id(), &secret).await?;
         match own.get(&["version"], &[]).await {
             Ok(_) => Ok(Some((own, secret))),
             Err(ApiError::Denied { .. }) => Ok(None),
@@ -201,9 +185,7 @@ impl Params {
     /// The token as seen by itself; where it may not look, by the administrator.
     async fn describe(&self, own: &Client) -> Result<Option<Value>, Error> {
         match self.look(own).await {
-            Err(ApiError::Forbidden { .. }) => {
-                Ok(self.look(&self.admin.open(&self.api()).await?).await?)
-            }
+            Err(ApiError::Forbidden { .. }) => Ok(self.look(&self.door.open().await?).await?),
             other => Ok(other?),
         }
     }
@@ -274,7 +256,7 @@ impl Kind for ProxmoxToken {
         if let Some((own, secret)) = params.enter(cx).await? {
             return judge(cx, params, &own, secret).await;
         }
-        let admin = params.admin.open(&params.api()).await?;
+        let admin = params.door.open().await?;
         let Some(token) = params.look(&admin).await? else {
             return Ok(Verdict::Absent(Mark::Nowhere));
         };
@@ -288,7 +270,7 @@ impl Kind for ProxmoxToken {
     ///
     /// Dropped before the secret is kept, the next probe knows the token by its nonce.
     async fn apply(&self, cx: &Cx, params: &Params) -> Result<(), Error> {
-        let admin = params.admin.open(&params.api()).await?;
+        let admin = params.door.open().await?;
         let nonce = Uuid::new_v4().to_string();
         let answer = match params.look(&admin).await? {
             None => {
@@ -306,29 +288,27 @@ impl Kind for ProxmoxToken {
         keep(cx, TOKEN, &secret).await?;
         Ok(())
     }
+}
 
-    async fn exists(&self, _: &Cx, handle: &Handle) -> Result<Presence, Error> {
-        let admin = handle.admin.open(&handle.api()).await?;
-        let token = if_there(admin.get(&handle.path(), &[]).await)?;
+impl Removable<Error> for Handle {
+    async fn exists(&self, _: &Cx) -> Result<Presence, Error> {
+        let admin = self.door.open().await?;
+        let token = if_there(admin.get(&self.path(), &[]).await)?;
         Ok(match token {
             None => Presence::Gone,
-            Some(token) if is_ours(&handle.cluster, &token) => Presence::Ours,
+            Some(token) if is_ours(&self.cluster, &token) => Presence::Ours,
             Some(_) => Presence::Foreign,
         })
     }
 
-    async fn destroy(&self, _: &Cx, handle: &Handle) -> Result<(), Error> {
-        let admin = handle.admin.open(&handle.api()).await?;
-        if_there(admin.delete(&handle.path(), &[]).await)?;
+    async fn destroy(&self, _: &Cx) -> Result<(), Error> {
+        let admin = self.door.open().await?;
+        if_there(admin.delete(&self.path(), &[]).await)?;
         Ok(())
     }
 }
 
 impl Handle {
-    fn api(&self) -> Api {
-        Api { url: self.api.clone(), ca: self.ca.clone(), deadline: self.call }
-    }
-
     fn path(&self) -> [&str; 5] {
         ["access", "users", &self.user, "token", &self.token]
     }
@@ -404,7 +384,7 @@ mod tests {
 
     async fn root(params: &Value) -> Client {
         let params: Params = serde_json::from_value(params.clone()).unwrap();
-        params.admin.open(&params.api()).await.unwrap()
+        params.door.open().await.unwrap()
     }
 
     const PATH: [&str; 5] = ["access", "users", "flow@pve", "token", "flow"];

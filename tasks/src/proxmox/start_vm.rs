@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use flow_engine::{
-    Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Presence, Retry, Secret, Verdict,
-};
+use flow_engine::{Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Retry, Secret, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::client::{Api, ApiError, Client};
-use super::deadline::Deadline;
+use super::client::{ApiError, Client};
+use super::door::Door;
 use super::lenient::text;
 use super::task::TaskError;
-use crate::reference::Reference;
 
 /// How long Proxmox may take to start a VM.
 const START: Duration = Duration::from_mins(2);
@@ -23,19 +20,14 @@ pub(super) struct StartVm;
 
 /// Which VM.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
+#[schemars(deny_unknown_fields)] // serde cannot where it flattens
 pub(super) struct Params {
-    /// The Proxmox API, `https://HOST:8006`.
-    api: String,
-    /// The authority that signed its certificate.
-    ca: Reference,
-    /// The full id of the API token, `USER@REALM!NAME`.
-    token_id: String,
+    /// The way into Proxmox.
+    #[serde(flatten)]
+    door: Door,
     /// The secret of the API token.
     token: Secret<String>,
-    /// How long one call may take; 30 s if nothing is said.
-    #[serde(default)]
-    call: Deadline,
     /// The host that it is on.
     host: String,
     /// Its id.
@@ -96,8 +88,7 @@ impl KindError for Error {
 
 impl Params {
     async fn client(&self) -> Result<Client, ApiError> {
-        let api = Api { url: self.api.clone(), ca: self.ca.clone(), deadline: self.call };
-        Client::with_token(&api, &self.token_id, &self.token).await
+        self.door.enter(&self.token).await
     }
 
     /// Refuses a VM that is gone or another one.
@@ -173,14 +164,6 @@ impl Kind for StartVm {
             Err(error) if error.says("already running") => Ok(()),
             other => Ok(other?),
         }
-    }
-
-    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
-        match *handle {}
-    }
-
-    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
-        match *handle {}
     }
 }
 

@@ -1,7 +1,7 @@
 //! `apply-config`: one machine has its configuration.
 
 use flow_engine::{
-    Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Presence, Retry, Secret, Settle, Verdict,
+    Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Retry, Secret, Settle, Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use super::client::{self, ApplyMode, Client, Door};
 use super::connect::Identity;
 use super::cosi::{self, Stage};
 use super::documents::{BadDocuments, Documents};
-use super::failure::{CallError, Machine};
+use super::failure::{CallError, Machine, OtherMachine};
 use super::site::{Node, api_port};
 use crate::duration::Span;
 
@@ -53,18 +53,10 @@ pub(super) struct Outputs {
 /// Why the machine does not have its configuration.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(super) enum Error {
-    /// Another machine has the address; it was told nothing.
-    #[error("at the address of {machine} answers another machine, with the uuid {uuid}")]
-    #[diagnostic(
-        code(talos::other_machine),
-        help("free the address, or plan another one in the site file")
-    )]
-    OtherMachine {
-        /// The planned machine.
-        machine: Machine,
-        /// The uuid of the one that answers.
-        uuid: String,
-    },
+    /// Another machine has the address.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    OtherMachine(#[from] OtherMachine),
     /// The configuration, or the one in force, is not readable.
     #[error("the configuration {of} of machine {machine} cannot be read")]
     #[diagnostic(code(talos::config), help("compare with `talosctl get machineconfig -o yaml`"))]
@@ -89,7 +81,7 @@ pub(super) enum Error {
 impl KindError for Error {
     fn retry(&self) -> Retry {
         match self {
-            Self::OtherMachine { .. } => Retry::Human,
+            Self::OtherMachine(_) => Retry::Human,
             Self::Config { .. } => Retry::Never,
             Self::Call(error) => error.retry(),
             Self::Bundle(error) => error.retry(),
@@ -98,7 +90,7 @@ impl KindError for Error {
 
     fn refused(&self) -> bool {
         match self {
-            Self::OtherMachine { .. } | Self::Config { .. } => true,
+            Self::OtherMachine(_) | Self::Config { .. } => true,
             Self::Call(error) => error.refused(),
             Self::Bundle(error) => error.refused(),
         }
@@ -168,14 +160,6 @@ uuid = "${tasks.create-vm[each.key].uuid}"
         cx.log(format!("{machine}: {}\n", applied.details).as_bytes());
         Ok(())
     }
-
-    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
-        match *handle {}
-    }
-
-    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
-        match *handle {}
-    }
 }
 
 /// A machine that was asked without credentials and permits nothing has taken a configuration
@@ -230,7 +214,7 @@ async fn same_machine(machine: &Machine, client: &Client, params: &Params) -> Re
     let Some(wanted) = &params.uuid else { return Ok(()) };
     match cosi::uuid(client).await? {
         Some(uuid) if uuid == wanted.to_lowercase() => Ok(()),
-        Some(uuid) => Err(Error::OtherMachine { machine: machine.clone(), uuid }),
+        Some(uuid) => Err(OtherMachine { machine: machine.clone(), uuid }.into()),
         None => Err(client.malformed("Get", "the machine knows no uuid").into()),
     }
 }

@@ -122,6 +122,20 @@ pub(super) enum CallError {
     },
 }
 
+/// Another machine has the address of a planned one; it was told nothing.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("at the address of {machine} answers another machine, with the uuid {uuid}")]
+#[diagnostic(
+    code(talos::other_machine),
+    help("free the address, or plan another one in the site file")
+)]
+pub(super) struct OtherMachine {
+    /// The planned machine.
+    pub(super) machine: Machine,
+    /// The uuid of the one that answers.
+    pub(super) uuid: String,
+}
+
 /// What a machine answered instead of a result.
 #[derive(Debug, thiserror::Error)]
 #[error("{message} ({code})")]

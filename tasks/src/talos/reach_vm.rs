@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use flow_engine::{
-    Cx, Effect, Kind, KindError, Manual, NoHandle, Presence, Retry, Secret, Settle, Verdict,
-};
+use flow_engine::{Cx, Effect, Kind, KindError, Manual, NoHandle, Retry, Secret, Settle, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +10,7 @@ use super::bundle::{BadBundle, Bundle};
 use super::client::{self, Client, Door};
 use super::connect::Identity;
 use super::cosi;
-use super::failure::{CallError, Machine};
+use super::failure::{CallError, Machine, OtherMachine};
 use super::site::{Network, Node, Talos, api_port};
 use crate::duration::Span;
 
@@ -55,17 +53,9 @@ pub(super) struct Outputs {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(super) enum Error {
     /// Another machine has the address.
-    #[error("at the address of {machine} answers another machine, with the uuid {uuid}")]
-    #[diagnostic(
-        code(talos::other_machine),
-        help("free the address, or plan another one in the site file")
-    )]
-    OtherMachine {
-        /// The planned machine.
-        machine: Machine,
-        /// The uuid of the one that answers.
-        uuid: String,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    OtherMachine(#[from] OtherMachine),
     /// It did not take the addresses that its image carries.
     #[error("machine {machine} has the addresses {}", found.join(", "))]
     #[diagnostic(
@@ -91,7 +81,7 @@ pub(super) enum Error {
 impl KindError for Error {
     fn retry(&self) -> Retry {
         match self {
-            Self::OtherMachine { .. } | Self::OtherAddresses { .. } => Retry::Human,
+            Self::OtherMachine(_) | Self::OtherAddresses { .. } => Retry::Human,
             Self::Call(error) => error.retry(),
             Self::Bundle(error) => error.retry(),
         }
@@ -141,14 +131,6 @@ uuid = "${tasks.create-vm[each.key].uuid}"
     async fn apply(&self, _: &Cx, _: &Params) -> Result<(), Error> {
         Ok(())
     }
-
-    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
-        match *handle {}
-    }
-
-    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
-        match *handle {}
-    }
 }
 
 async fn look(
@@ -160,7 +142,7 @@ async fn look(
     match cosi::uuid(client).await? {
         None => return underway("does not know its uuid yet"),
         Some(uuid) if uuid == params.uuid.to_lowercase() => {}
-        Some(uuid) => return Err(Error::OtherMachine { machine: machine.clone(), uuid }),
+        Some(uuid) => return Err(OtherMachine { machine: machine.clone(), uuid }.into()),
     }
     let version = client.version().await?;
     if version != params.talos.version {

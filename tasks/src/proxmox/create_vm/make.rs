@@ -70,9 +70,9 @@ async fn release(wanted: &Wanted<'_>, host: &str, asked: bool) -> Result<(), Err
     let Some(admin) = wanted.root else {
         return Err(Error::Reserved { vmid, host: host.to_owned() });
     };
-    let root = admin.open(wanted.api).await?;
+    let root = admin.open(&wanted.door.api).await?;
     let creators = root.creators(host, vmid).await?;
-    if !asked && creators.iter().any(|creator| creator != wanted.token_id) {
+    if !asked && creators.iter().any(|creator| creator != &wanted.door.token_id) {
         return Err(foreign(vmid, host, &Config::default()));
     }
     let query = [

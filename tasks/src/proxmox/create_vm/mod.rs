@@ -13,20 +13,18 @@ mod tests;
 mod wanted;
 
 use flow_engine::{
-    Cx, Effect, Found, Kind, KindError, Manual, Mark, NotRecorded, OnDrift, Presence, Retry,
-    Secret, Settle, Verdict,
+    Cx, Effect, Found, Kind, KindError, Manual, Mark, NotRecorded, OnDrift, Retry, Secret, Settle,
+    Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::admin::{Admin, AdminError};
-use super::client::{Api, ApiError, Client};
+use super::client::{ApiError, Client};
 use super::config::Config;
-use super::deadline::Deadline;
 use super::door::{Door, DoorError};
 use super::node::{Bridge, Node};
 use super::task::TaskError;
-use crate::reference::Reference;
 use find::Sight;
 use wanted::Wanted;
 
@@ -36,19 +34,14 @@ pub(super) struct CreateVm;
 
 /// Which VM, and where.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
+#[schemars(deny_unknown_fields)] // serde cannot where it flattens
 pub(super) struct Params {
-    /// The Proxmox API, `https://HOST:8006`.
-    api: String,
-    /// The authority that signed its certificate.
-    ca: Reference,
-    /// The full id of the API token, `USER@REALM!NAME`.
-    token_id: String,
+    /// The way into Proxmox.
+    #[serde(flatten)]
+    door: Door,
     /// The secret of the API token.
     token: Secret<String>,
-    /// How long one call may take; 30 s if nothing is said.
-    #[serde(default)]
-    call: Deadline,
     /// The planned machine.
     node: Node,
     /// The volume that its system disk is imported from, as `STORE:import/NAME`.
@@ -199,26 +192,13 @@ impl KindError for Error {
 }
 
 impl Params {
-    fn api(&self) -> Api {
-        Api { url: self.api.clone(), ca: self.ca.clone(), deadline: self.call }
-    }
-
-    fn door(&self) -> Door {
-        Door {
-            api: self.api.clone(),
-            ca: self.ca.clone(),
-            token_id: self.token_id.clone(),
-            call: self.call,
-        }
-    }
-
     async fn client(&self) -> Result<Client, ApiError> {
-        self.door().enter(&self.token).await
+        self.door.enter(&self.token).await
     }
 
     fn handle(&self, wanted: &Wanted<'_>, host: &str) -> Handle {
         Handle {
-            door: self.door(),
+            door: self.door.clone(),
             host: host.to_owned(),
             vmid: self.node.vmid,
             uuid: wanted.mark.uuid.to_string(),
@@ -268,8 +248,7 @@ impl Kind for CreateVm {
 
     async fn probe(&self, cx: &Cx, params: &Params) -> Result<Verdict<Self>, Error> {
         let client = params.client().await?;
-        let api = params.api();
-        let wanted = Wanted::new(cx, params, &api);
+        let wanted = Wanted::new(cx, params);
         match find::find(cx, &client, &wanted).await? {
             Sight::Nothing => Ok(Verdict::Absent(Mark::Nowhere)),
             Sight::Busy(what) => Ok(Verdict::Underway(what)),
@@ -300,16 +279,7 @@ impl Kind for CreateVm {
     /// Dropped, the call or task in flight goes on; the next probe finds how far it came.
     async fn apply(&self, cx: &Cx, params: &Params) -> Result<(), Error> {
         let client = params.client().await?;
-        let api = params.api();
-        let wanted = Wanted::new(cx, params, &api);
+        let wanted = Wanted::new(cx, params);
         make::make(cx, &client, &wanted).await
-    }
-
-    async fn exists(&self, cx: &Cx, handle: &Handle) -> Result<Presence, Error> {
-        remove::exists(&handle.door.open(cx).await?, handle).await
-    }
-
-    async fn destroy(&self, cx: &Cx, handle: &Handle) -> Result<(), Error> {
-        remove::destroy(&handle.door.open(cx).await?, handle).await
     }
 }

@@ -3,8 +3,8 @@
 use flow_engine::Cx;
 
 use super::super::admin::Admin;
-use super::super::client::Api;
 use super::super::config::{Config, properties};
+use super::super::door::Door;
 use super::super::mark::Mark;
 use super::super::node::{Bridge, Node};
 use super::{Outputs, Params};
@@ -22,8 +22,7 @@ pub(super) struct Wanted<'a> {
     pub(super) store: &'a str,
     /// Root's way in, if the task may use it.
     pub(super) root: Option<&'a Admin>,
-    pub(super) api: &'a Api,
-    pub(super) token_id: &'a str,
+    pub(super) door: &'a Door,
     bridge: &'a Bridge,
     agent: bool,
 }
@@ -63,11 +62,11 @@ pub(super) fn tell(differences: &[Difference]) -> String {
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn new(cx: &Cx, params: &'a Params, api: &'a Api) -> Self {
-        let Params { node, image, store, bridge, agent, token_id, .. } = params;
+    pub(super) fn new(cx: &Cx, params: &'a Params) -> Self {
+        let Params { node, image, store, bridge, agent, door, .. } = params;
         let root = params.admin.as_ref().filter(|admin| admin.is_root());
         let mark = Mark::new(cx, &node.name);
-        Self { mark, node, image, store, root, api, token_id, bridge, agent: *agent }
+        Self { mark, node, image, store, root, door, bridge, agent: *agent }
     }
 
     pub(super) fn outputs(&self, host: &str) -> Outputs {
@@ -275,8 +274,7 @@ mod tests {
     #[test]
     fn steps_follow_each_other_until_the_vm_is_made() {
         let params = params();
-        let api = params.api();
-        let wanted = Wanted::new(&Cx::default(), &params, &api);
+        let wanted = Wanted::new(&Cx::default(), &params);
         let mut forms = vec![wanted.create("")];
         let efi = vec![(FIRMWARE, "zfs:vm-2000-disk-0,efitype=4m,size=1M".to_owned())];
         let small = vec![(DISK, "zfs:vm-2000-disk-1,size=4G".to_owned())];
@@ -301,8 +299,7 @@ mod tests {
     #[test]
     fn differences_are_told_in_one_line() {
         let params = params();
-        let api = params.api();
-        let wanted = Wanted::new(&Cx::default(), &params, &api);
+        let wanted = Wanted::new(&Cx::default(), &params);
         let disk = vec![(DISK, "zfs:vm-2000-disk-1,size=20G".to_owned())];
         let changed = vec![("cores", "1".to_owned()), ("memory", "current=2048".to_owned())];
         let config = shown(&[wanted.create(""), disk, wanted.form(Step::Boot, ""), changed]);
@@ -312,8 +309,7 @@ mod tests {
     #[test]
     fn a_copy_of_our_vm_is_not_ours() {
         let params = params();
-        let api = params.api();
-        let wanted = Wanted::new(&Cx::default(), &params, &api);
+        let wanted = Wanted::new(&Cx::default(), &params);
         let uuid = vec![("smbios1", "uuid=11111111-2222-4333-8444-555555555555".to_owned())];
         assert!(!wanted.is_ours(&shown(&[wanted.create(""), uuid])));
     }
