@@ -29,8 +29,10 @@ pub trait Kind: Send + Sync + Sized + 'static {
     type Outputs: Serialize + JsonSchema + Send;
     /// What later tasks read and nobody else may see. Kept in the vault; `()` for none.
     type Secrets: Serialize + JsonSchema + Send;
-    /// How the thing is found again; [`NoHandle`] if there is nothing of its own to remove.
-    type Handle: Removable<Self::Error>;
+    /// The little that is needed to find the thing again, prove it ours and remove it.
+    ///
+    /// An append-only format: every release must read the handles of all earlier ones.
+    type Handle: Serialize + DeserializeOwned + Send + Sync;
     /// Everything that can go wrong, one variant for each remedy.
     type Error: KindError;
 
@@ -59,17 +61,20 @@ pub trait Kind: Send + Sync + Sized + 'static {
         cx: &Cx,
         params: &Self::Params,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
-}
 
-/// The little that is needed to find a thing again, prove it ours and remove it.
-///
-/// An append-only format: every release must read the handles of all earlier ones.
-pub trait Removable<E>: Serialize + DeserializeOwned + Send + Sync {
     /// Says whether the thing is there, and whether it is still ours.
-    fn exists(&self, cx: &Cx) -> impl Future<Output = Result<Presence, E>> + Send;
+    fn exists(
+        &self,
+        cx: &Cx,
+        handle: &Self::Handle,
+    ) -> impl Future<Output = Result<Presence, Self::Error>> + Send;
 
-    /// Asks for the removal of one thing that [`Removable::exists`] called ours.
-    fn destroy(&self, cx: &Cx) -> impl Future<Output = Result<(), E>> + Send;
+    /// Asks for the removal of one thing that [`Kind::exists`] called ours.
+    fn destroy(
+        &self,
+        cx: &Cx,
+        handle: &Self::Handle,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// What sort of change a kind makes.
@@ -186,7 +191,7 @@ pub enum Mark<H> {
     Nowhere,
 }
 
-/// What [`Removable::exists`] found.
+/// What [`Kind::exists`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// There, and it carries our mark.
@@ -200,16 +205,6 @@ pub enum Presence {
 /// The handle of kinds that make nothing of their own: it has no value.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub enum NoHandle {}
-
-impl<E: Send> Removable<E> for NoHandle {
-    async fn exists(&self, _: &Cx) -> Result<Presence, E> {
-        match *self {}
-    }
-
-    async fn destroy(&self, _: &Cx) -> Result<(), E> {
-        match *self {}
-    }
-}
 
 /// What to do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

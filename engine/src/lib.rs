@@ -35,8 +35,8 @@ pub use cx::{Cx, NotRecorded, SiteContext, Stop};
 pub use failure::Failure;
 pub use id::{Attempt, Generation, Instance, InstanceName, RunId, Seq, Token};
 pub use kind::{
-    Effect, Found, Kind, KindError, Manual, Mark, NoHandle, OnDrift, Presence, Removable, Retry,
-    Settle, Verdict,
+    Effect, Found, Kind, KindError, Manual, Mark, NoHandle, OnDrift, Presence, Retry, Settle,
+    Verdict,
 };
 pub use registry::{AnyKind, AnyVerdict, Registry};
 pub use secret::{Secret, Secrets};

@@ -9,9 +9,7 @@ use serde_json::Value;
 
 use crate::cx::Cx;
 use crate::failure::Failure;
-use crate::kind::{
-    Effect, Kind, Manual, Mark, OnDrift, Presence, Removable as _, Retry, Settle, Verdict,
-};
+use crate::kind::{Effect, Kind, Manual, Mark, OnDrift, Presence, Retry, Settle, Verdict};
 use crate::secret::{Secret, Secrets};
 
 /// A kind as the engine calls it: parameters, outputs and handles are JSON.
@@ -64,13 +62,13 @@ pub trait AnyKind: Send + Sync + 'static {
     ///
     /// The change was refused, or is in doubt.
     async fn apply(&self, cx: &Cx, params: &Value) -> Result<(), Failure>;
-    /// See [`Removable::exists`](crate::Removable::exists).
+    /// See [`Kind::exists`].
     ///
     /// # Errors
     ///
     /// Unknown: the world did not answer.
     async fn exists(&self, cx: &Cx, handle: &Value) -> Result<Presence, Failure>;
-    /// See [`Removable::destroy`](crate::Removable::destroy).
+    /// See [`Kind::destroy`].
     ///
     /// # Errors
     ///
@@ -159,12 +157,12 @@ impl<K: Kind> AnyKind for K {
 
     async fn exists(&self, cx: &Cx, handle: &Value) -> Result<Presence, Failure> {
         let handle = read_handle::<K>(handle)?;
-        handle.exists(cx).await.map_err(|error| Failure::from_kind(&error))
+        Kind::exists(self, cx, &handle).await.map_err(|error| Failure::from_kind(&error))
     }
 
     async fn destroy(&self, cx: &Cx, handle: &Value) -> Result<(), Failure> {
         let handle = read_handle::<K>(handle)?;
-        handle.destroy(cx).await.map_err(|error| Failure::from_kind(&error))
+        Kind::destroy(self, cx, &handle).await.map_err(|error| Failure::from_kind(&error))
     }
 }
 

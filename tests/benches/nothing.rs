@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Mutex;
 
 use flow_engine::cx::Cx;
-use flow_engine::kind::{Kind, KindError, Manual, Mark, Presence, Removable, Retry, Verdict};
+use flow_engine::kind::{Kind, KindError, Manual, Mark, Presence, Retry, Verdict};
 use flow_engine::{Effect, InstanceName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,15 +68,13 @@ impl Kind for Nothing {
         self.done.lock().unwrap().insert(cx.instance().clone());
         Ok(())
     }
-}
 
-// Nobody destroys here.
-impl Removable<Never> for InstanceId {
-    async fn exists(&self, _: &Cx) -> Result<Presence, Never> {
-        Ok(Presence::Ours)
+    async fn exists(&self, cx: &Cx, _: &InstanceId) -> Result<Presence, Never> {
+        Ok(if self.has(cx) { Presence::Ours } else { Presence::Gone })
     }
 
-    async fn destroy(&self, _: &Cx) -> Result<(), Never> {
+    async fn destroy(&self, cx: &Cx, _: &InstanceId) -> Result<(), Never> {
+        self.done.lock().unwrap().remove(cx.instance());
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! `install-cilium`: the pinned version runs on every machine.
 
 use flow_engine::{
-    Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, OnDrift, Retry, Settle, Verdict,
+    Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, OnDrift, Presence, Retry, Settle, Verdict,
 };
 use kube::core::DynamicObject;
 use schemars::JsonSchema;
@@ -146,6 +146,14 @@ impl Kind for InstallCilium {
         let cluster = Cluster::open(&params.cluster).await?;
         let objects = install_job::objects(&params.version, params.mtu.value());
         Ok(cluster.apply(&objects).await?)
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
+        match *handle {}
     }
 }
 

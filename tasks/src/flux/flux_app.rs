@@ -1,6 +1,8 @@
 //! `flux-app`: an application that Flux brings is applied and healthy.
 
-use flow_engine::{Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Retry, Settle, Verdict};
+use flow_engine::{
+    Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Presence, Retry, Settle, Verdict,
+};
 use kube::core::DynamicObject;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -140,6 +142,14 @@ impl Kind for FluxApp {
             cluster.merge(&kustomizations(), NAMESPACE, asked, &patch).await?;
         }
         Ok(())
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
+        match *handle {}
     }
 }
 

@@ -1,6 +1,6 @@
 //! `flux-source`: Flux reads the tree, and applies what is in it.
 
-use flow_engine::{Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Retry, Verdict};
+use flow_engine::{Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Presence, Retry, Verdict};
 use kube::core::DynamicObject;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,14 @@ impl Kind for FluxSource {
     async fn apply(&self, _: &Cx, params: &Params) -> Result<(), Error> {
         let cluster = Cluster::open(&params.cluster).await?;
         Ok(cluster.apply(&params.objects().await?).await?)
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
+        match *handle {}
     }
 }
 

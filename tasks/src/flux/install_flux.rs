@@ -1,6 +1,8 @@
 //! `install-flux`: the controllers of the pinned manifest run.
 
-use flow_engine::{Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Retry, Settle, Verdict};
+use flow_engine::{
+    Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Presence, Retry, Settle, Verdict,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -140,6 +142,14 @@ impl Kind for InstallFlux {
             namespace["metadata"]["annotations"][DIGEST] = Value::String(sha256.clone());
         }
         Ok(cluster.apply(&objects).await?)
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
+        match *handle {}
     }
 }
 

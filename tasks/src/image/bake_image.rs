@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use flow_engine::{
-    Cx, Effect, Found, Kind, KindError, Manual, Mark, Presence, Removable, Retry, Secret, Verdict,
+    Cx, Effect, Found, Kind, KindError, Manual, Mark, Presence, Retry, Secret, Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -315,22 +315,20 @@ impl Kind for BakeImage {
             other => Ok(other?),
         }
     }
-}
 
-impl Removable<Error> for Handle {
-    async fn exists(&self, cx: &Cx) -> Result<Presence, Error> {
-        let client = self.door.open(cx).await?;
-        Ok(match size(&client, &self.host, &self.store, &self.volid).await? {
+    async fn exists(&self, cx: &Cx, handle: &Handle) -> Result<Presence, Error> {
+        let client = handle.door.open(cx).await?;
+        Ok(match size(&client, &handle.host, &handle.store, &handle.volid).await? {
             None => Presence::Gone,
-            Some(size) if size == self.size => Presence::Ours,
+            Some(size) if size == handle.size => Presence::Ours,
             Some(_) => Presence::Foreign,
         })
     }
 
-    async fn destroy(&self, cx: &Cx) -> Result<(), Error> {
-        let client = self.door.open(cx).await?;
-        let Self { host, store, volid, .. } = self;
-        if size(&client, host, store, volid).await? != Some(self.size) {
+    async fn destroy(&self, cx: &Cx, handle: &Handle) -> Result<(), Error> {
+        let client = handle.door.open(cx).await?;
+        let Handle { host, store, volid, .. } = handle;
+        if size(&client, host, store, volid).await? != Some(handle.size) {
             return Ok(());
         }
         let path = ["nodes", host, "storage", store, "content", volid];

@@ -1,6 +1,6 @@
 //! `schematic`: tells the image factory what the machines' images are made of.
 
-use flow_engine::{Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Retry, Verdict};
+use flow_engine::{Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Presence, Retry, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +112,14 @@ impl Kind for Schematic {
     async fn apply(&self, _: &Cx, params: &Params) -> Result<(), Error> {
         let document = params.document()?;
         Ok(params.factory().await?.tell(&document).await?)
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
+        match *handle {}
     }
 }
 

@@ -1,6 +1,6 @@
 //! `kube-api`: the API server answers and says that it is ready.
 
-use flow_engine::{Cx, Effect, Kind, Manual, NoHandle, Settle, Verdict};
+use flow_engine::{Cx, Effect, Kind, Manual, NoHandle, Presence, Settle, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,14 @@ impl Kind for KubeApi {
 
     async fn apply(&self, _: &Cx, _: &Params) -> Result<(), ClusterError> {
         Ok(())
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, ClusterError> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), ClusterError> {
+        match *handle {}
     }
 }
 

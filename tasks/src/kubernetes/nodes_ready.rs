@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use flow_engine::{Cx, Effect, Kind, Manual, NoHandle, Settle, Verdict};
+use flow_engine::{Cx, Effect, Kind, Manual, NoHandle, Presence, Settle, Verdict};
 use kube::core::DynamicObject;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,14 @@ impl Kind for NodesReady {
 
     async fn apply(&self, _: &Cx, _: &Params) -> Result<(), ClusterError> {
         Ok(())
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, ClusterError> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), ClusterError> {
+        match *handle {}
     }
 }
 

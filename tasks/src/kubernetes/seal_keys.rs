@@ -1,6 +1,8 @@
 //! `seal-keys`: the sealing keys are in the cluster before the controller that reads them.
 
-use flow_engine::{Cx, Effect, Kind, KindError, Manual, NoHandle, OnDrift, Retry, Secret, Verdict};
+use flow_engine::{
+    Cx, Effect, Kind, KindError, Manual, NoHandle, OnDrift, Presence, Retry, Secret, Verdict,
+};
 use kube::core::DynamicObject;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -126,6 +128,14 @@ impl Kind for SealKeys {
     async fn apply(&self, _: &Cx, params: &Params) -> Result<(), Error> {
         let cluster = Cluster::open(&params.cluster).await?;
         Ok(cluster.apply(&wanted(params)?).await?)
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
+        match *handle {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use flow_engine::{Cx, Effect, Kind, KindError, Manual, Mark, Presence, Removable, Retry, Verdict};
+use flow_engine::{Cx, Effect, Kind, KindError, Manual, Mark, Presence, Retry, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -258,23 +258,21 @@ impl Kind for ProxmoxAccess {
         }
         Ok(())
     }
-}
 
-impl Removable<Error> for Handle {
-    async fn exists(&self, _: &Cx) -> Result<Presence, Error> {
-        let admin = self.door.open().await?;
+    async fn exists(&self, _: &Cx, handle: &Handle) -> Result<Presence, Error> {
+        let admin = handle.door.open().await?;
         let mut presence = Presence::Gone;
-        for user in &self.users {
+        for user in &handle.users {
             let Some(user) = if_there(admin.get(&["access", "users", user], &[]).await)? else {
                 continue;
             };
             let comment = user.get("comment").and_then(text).unwrap_or_default();
-            if !is_ours(&self.cluster, &comment) {
+            if !is_ours(&handle.cluster, &comment) {
                 return Ok(Presence::Foreign);
             }
             presence = Presence::Ours;
         }
-        for role in &self.roles {
+        for role in &handle.roles {
             if if_there(admin.get(&["access", "roles", role], &[]).await)?.is_some() {
                 presence = Presence::Ours;
             }
@@ -283,12 +281,12 @@ impl Removable<Error> for Handle {
     }
 
     /// Users first, and with them their rights; a role may go once nobody holds it.
-    async fn destroy(&self, _: &Cx) -> Result<(), Error> {
-        let admin = self.door.open().await?;
-        for user in &self.users {
+    async fn destroy(&self, _: &Cx, handle: &Handle) -> Result<(), Error> {
+        let admin = handle.door.open().await?;
+        for user in &handle.users {
             if_there(admin.delete(&["access", "users", user], &[]).await)?;
         }
-        for role in &self.roles {
+        for role in &handle.roles {
             if_there(admin.delete(&["access", "roles", role], &[]).await)?;
         }
         Ok(())

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use flow_engine::{
-    Cx, Effect, Found, Kind, KindError, Manual, Mark, NotRecorded, OnDrift, Presence, Removable,
-    Retry, Secret, Settle, Verdict,
+    Cx, Effect, Found, Kind, KindError, Manual, Mark, NotRecorded, OnDrift, Presence, Retry,
+    Secret, Settle, Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -288,22 +288,20 @@ impl Kind for ProxmoxToken {
         keep(cx, TOKEN, &secret).await?;
         Ok(())
     }
-}
 
-impl Removable<Error> for Handle {
-    async fn exists(&self, _: &Cx) -> Result<Presence, Error> {
-        let admin = self.door.open().await?;
-        let token = if_there(admin.get(&self.path(), &[]).await)?;
+    async fn exists(&self, _: &Cx, handle: &Handle) -> Result<Presence, Error> {
+        let admin = handle.door.open().await?;
+        let token = if_there(admin.get(&handle.path(), &[]).await)?;
         Ok(match token {
             None => Presence::Gone,
-            Some(token) if is_ours(&self.cluster, &token) => Presence::Ours,
+            Some(token) if is_ours(&handle.cluster, &token) => Presence::Ours,
             Some(_) => Presence::Foreign,
         })
     }
 
-    async fn destroy(&self, _: &Cx) -> Result<(), Error> {
-        let admin = self.door.open().await?;
-        if_there(admin.delete(&self.path(), &[]).await)?;
+    async fn destroy(&self, _: &Cx, handle: &Handle) -> Result<(), Error> {
+        let admin = handle.door.open().await?;
+        if_there(admin.delete(&handle.path(), &[]).await)?;
         Ok(())
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use flow_engine::{Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Retry, Secret, Verdict};
+use flow_engine::{
+    Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Presence, Retry, Secret, Verdict,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -164,6 +166,14 @@ impl Kind for StartVm {
             Err(error) if error.says("already running") => Ok(()),
             other => Ok(other?),
         }
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
+        match *handle {}
     }
 }
 

@@ -1,8 +1,8 @@
 //! `sealing-key`: the pair by which secrets in git are sealed and opened.
 
 use flow_engine::{
-    Cx, Effect, Found, Kind, KindError, Manual, Mark, NotRecorded, OnDrift, Presence, Removable,
-    Retry, Secret, Verdict,
+    Cx, Effect, Found, Kind, KindError, Manual, Mark, NotRecorded, OnDrift, Presence, Retry,
+    Secret, Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -152,21 +152,19 @@ impl Kind for SealingKey {
         let pair = cx.blocking(Pair::generate).await.map_err(|source| Error::Damaged { source })?;
         keep(cx, ENTRY, &[pair]).await
     }
-}
 
-impl Removable<Error> for Handle {
-    async fn exists(&self, cx: &Cx) -> Result<Presence, Error> {
+    async fn exists(&self, cx: &Cx, handle: &Handle) -> Result<Presence, Error> {
         let keys = kept(cx)?;
         let Some(newest) = keys.first() else { return Ok(Presence::Gone) };
         let fingerprint = newest.fingerprint().map_err(|source| Error::Damaged { source })?;
-        Ok(if fingerprint == self.fingerprint { Presence::Ours } else { Presence::Foreign })
+        Ok(if fingerprint == handle.fingerprint { Presence::Ours } else { Presence::Foreign })
     }
 
-    async fn destroy(&self, cx: &Cx) -> Result<(), Error> {
-        if self.exists(cx).await? != Presence::Ours {
+    async fn destroy(&self, cx: &Cx, handle: &Handle) -> Result<(), Error> {
+        if self.exists(cx, handle).await? != Presence::Ours {
             return Ok(());
         }
-        let short: String = self.fingerprint.chars().take(SHORT).collect();
+        let short: String = handle.fingerprint.chars().take(SHORT).collect();
         keep(cx, &format!("{ENTRY}-{short}"), &kept(cx)?).await?;
         keep(cx, ENTRY, &[]).await
     }
@@ -214,8 +212,8 @@ mod tests {
         assert!(matches!(same, Verdict::Satisfied(_)));
         let Mark::Ours(handle) = found.mark else { panic!("not ours") };
         for expected in [Presence::Ours, Presence::Gone] {
-            assert_eq!(handle.exists(&cx).await.unwrap(), expected);
-            handle.destroy(&cx).await.unwrap();
+            assert_eq!(SealingKey.exists(&cx, &handle).await.unwrap(), expected);
+            SealingKey.destroy(&cx, &handle).await.unwrap();
         }
     }
 

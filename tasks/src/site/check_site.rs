@@ -1,6 +1,8 @@
 //! `check-site`: the site file refers only to what is there.
 
-use flow_engine::{Cx, Effect, Kind, KindError, Manual, NoHandle, Retry, Settle, Verdict};
+use flow_engine::{
+    Cx, Effect, Kind, KindError, Manual, NoHandle, Presence, Retry, Settle, Verdict,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -89,6 +91,14 @@ impl Kind for CheckSite {
 
     async fn apply(&self, _: &Cx, _: &Params) -> Result<(), Error> {
         Ok(())
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
+        match *handle {}
     }
 }
 

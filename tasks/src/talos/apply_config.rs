@@ -1,7 +1,7 @@
 //! `apply-config`: one machine has its configuration.
 
 use flow_engine::{
-    Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Retry, Secret, Settle, Verdict,
+    Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, Presence, Retry, Secret, Settle, Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -159,6 +159,14 @@ uuid = "${tasks.create-vm[each.key].uuid}"
         let applied = applied.map_err(|error| taken_meanwhile(error, mode))?;
         cx.log(format!("{machine}: {}\n", applied.details).as_bytes());
         Ok(())
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
+        match *handle {}
     }
 }
 

@@ -1,7 +1,8 @@
 //! `bootstrap-talos`: starts etcd on the first controller.
 
 use flow_engine::{
-    Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, OnDrift, Retry, Secret, Settle, Verdict,
+    Cx, Effect, Kind, KindError, Manual, Mark, NoHandle, OnDrift, Presence, Retry, Secret, Settle,
+    Verdict,
 };
 use futures_util::future::join_all;
 use schemars::JsonSchema;
@@ -139,6 +140,14 @@ bundle = "${tasks.talos-secrets.bundle}"
             Bootstrapped::AlreadyDone => cx.log(b"the machine has etcd's data already\n"),
         }
         Ok(())
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
+        match *handle {}
     }
 }
 

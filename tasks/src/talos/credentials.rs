@@ -3,9 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use flow_engine::{
-    Cx, Effect, Kind, KindError, Manual, Mark, Presence, Removable, Retry, Secret, Verdict,
-};
+use flow_engine::{Cx, Effect, Kind, KindError, Manual, Mark, Presence, Retry, Secret, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -153,25 +151,23 @@ vip = "${site.api.vip}"
         }
         Ok(())
     }
-}
 
-impl Removable<Error> for Handle {
-    async fn exists(&self, cx: &Cx) -> Result<Presence, Error> {
+    async fn exists(&self, cx: &Cx, handle: &Handle) -> Result<Presence, Error> {
         let mut texts = Vec::new();
-        for path in &self.paths {
+        for path in &handle.paths {
             texts.extend(read(&cx.folder().join(path))?.map(|(text, _)| text));
         }
         Ok(if texts.is_empty() {
             Presence::Gone
-        } else if hash(&texts) == self.hash {
+        } else if hash(&texts) == handle.hash {
             Presence::Ours
         } else {
             Presence::Foreign
         })
     }
 
-    async fn destroy(&self, cx: &Cx) -> Result<(), Error> {
-        for path in &self.paths {
+    async fn destroy(&self, cx: &Cx, handle: &Handle) -> Result<(), Error> {
+        for path in &handle.paths {
             let path = cx.folder().join(path);
             files::remove(&path).map_err(|source| Error::File { path, source })?;
         }
@@ -276,14 +272,14 @@ mod tests {
         };
         assert_eq!(found.outputs.kubeconfig, folder.path().join("kubeconfig"));
         let Mark::Ours(handle) = found.mark else { panic!("not ours") };
-        assert_eq!(handle.exists(&cx).await.unwrap(), Presence::Ours);
+        assert_eq!(Credentials.exists(&cx, &handle).await.unwrap(), Presence::Ours);
         std::fs::write(folder.path().join("talosconfig"), "context: mine").unwrap();
-        assert_eq!(handle.exists(&cx).await.unwrap(), Presence::Foreign);
+        assert_eq!(Credentials.exists(&cx, &handle).await.unwrap(), Presence::Foreign);
         let changed = Credentials.probe(&cx, &params).await.unwrap();
         assert!(matches!(changed, Verdict::Drifted { mark: Mark::Missing(_), .. }));
-        handle.destroy(&cx).await.unwrap();
-        handle.destroy(&cx).await.unwrap();
-        assert_eq!(handle.exists(&cx).await.unwrap(), Presence::Gone);
+        Credentials.destroy(&cx, &handle).await.unwrap();
+        Credentials.destroy(&cx, &handle).await.unwrap();
+        assert_eq!(Credentials.exists(&cx, &handle).await.unwrap(), Presence::Gone);
     }
 
     #[tokio::test]

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use flow_engine::{Cx, Effect, Kind, KindError, Manual, NoHandle, Retry, Secret, Settle, Verdict};
+use flow_engine::{
+    Cx, Effect, Kind, KindError, Manual, NoHandle, Presence, Retry, Secret, Settle, Verdict,
+};
 use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -119,6 +121,14 @@ bundle = "${tasks.talos-secrets.bundle}"
 
     async fn apply(&self, _: &Cx, _: &Params) -> Result<(), Error> {
         Ok(())
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
+        match *handle {}
     }
 }
 

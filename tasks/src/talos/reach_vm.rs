@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use flow_engine::{Cx, Effect, Kind, KindError, Manual, NoHandle, Retry, Secret, Settle, Verdict};
+use flow_engine::{
+    Cx, Effect, Kind, KindError, Manual, NoHandle, Presence, Retry, Secret, Settle, Verdict,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +132,14 @@ uuid = "${tasks.create-vm[each.key].uuid}"
 
     async fn apply(&self, _: &Cx, _: &Params) -> Result<(), Error> {
         Ok(())
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
+        match *handle {}
     }
 }
 

@@ -1,7 +1,8 @@
 //! `render-config`: computes the configuration of one machine.
 
 use flow_engine::{
-    Cx, Effect, Found, Kind, KindError, Manual, Mark, NoHandle, Retry, Secret, Settle, Verdict,
+    Cx, Effect, Found, Kind, KindError, Manual, Mark, NoHandle, Presence, Retry, Secret, Settle,
+    Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -174,6 +175,14 @@ installer = "${tasks.schematic.installer}"
 
     async fn apply(&self, _: &Cx, _: &Params) -> Result<(), Error> {
         Ok(())
+    }
+
+    async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Error> {
+        match *handle {}
+    }
+
+    async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Error> {
+        match *handle {}
     }
 }
 

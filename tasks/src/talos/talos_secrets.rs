@@ -1,8 +1,8 @@
 //! `talos-secrets`: the authorities, keys and tokens of one cluster.
 
 use flow_engine::{
-    Cx, Effect, Kind, KindError, Manual, Mark, NotRecorded, OnDrift, Presence, Removable, Retry,
-    Secret, Verdict,
+    Cx, Effect, Kind, KindError, Manual, Mark, NotRecorded, OnDrift, Presence, Retry, Secret,
+    Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -212,20 +212,18 @@ impl Kind for TalosSecrets {
         let value = serde_json::to_value(&bundle).map_err(|_| Error::Form)?;
         Ok(cx.keep(ENTRY, Secret::new(value)).await?)
     }
-}
 
-impl Removable<Error> for Handle {
-    async fn exists(&self, cx: &Cx) -> Result<Presence, Error> {
+    async fn exists(&self, cx: &Cx, handle: &Handle) -> Result<Presence, Error> {
         Ok(match kept(cx)? {
             None => Presence::Gone,
-            Some(bundle) if bundle.cluster.id == self.cluster_id => Presence::Ours,
+            Some(bundle) if bundle.cluster.id == handle.cluster_id => Presence::Ours,
             Some(_) => Presence::Foreign,
         })
     }
 
-    async fn destroy(&self, cx: &Cx) -> Result<(), Error> {
+    async fn destroy(&self, cx: &Cx, handle: &Handle) -> Result<(), Error> {
         let Some(bundle) = kept(cx)? else { return Ok(()) };
-        if bundle.cluster.id != self.cluster_id {
+        if bundle.cluster.id != handle.cluster_id {
             return Ok(());
         }
         let value = serde_json::to_value(&bundle).map_err(|_| Error::Form)?;
@@ -288,8 +286,8 @@ mod tests {
             if diff == "the cluster was born with v1.13, the site says v1.14"));
         let Mark::Ours(handle) = mark else { panic!("not ours") };
         for expected in [Presence::Ours, Presence::Gone] {
-            assert_eq!(handle.exists(&cx).await.unwrap(), expected);
-            handle.destroy(&cx).await.unwrap();
+            assert_eq!(TalosSecrets.exists(&cx, &handle).await.unwrap(), expected);
+            TalosSecrets.destroy(&cx, &handle).await.unwrap();
         }
         assert!(cx.kept(&archived(&handle.cluster_id)).unwrap().is_some());
     }

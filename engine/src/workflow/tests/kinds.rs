@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cx::Cx;
-use crate::kind::{Effect, Kind, KindError, Manual, Mark, NoHandle, OnDrift, Retry, Verdict};
+use crate::kind::{
+    Effect, Kind, KindError, Manual, Mark, NoHandle, OnDrift, Presence, Retry, Verdict,
+};
 use crate::registry::Registry;
 use crate::secret::{Secret, Secrets};
 use crate::workflow::{Diagnostics, Given, Produced, Source, Sources, Values, Workflow};
@@ -44,6 +46,14 @@ macro_rules! kind {
 
             async fn apply(&self, _: &Cx, _: &Self::Params) -> Result<(), Never> {
                 Ok(())
+            }
+
+            async fn exists(&self, _: &Cx, handle: &NoHandle) -> Result<Presence, Never> {
+                match *handle {}
+            }
+
+            async fn destroy(&self, _: &Cx, handle: &NoHandle) -> Result<(), Never> {
+                match *handle {}
             }
         }
     };

@@ -13,8 +13,8 @@ mod tests;
 mod wanted;
 
 use flow_engine::{
-    Cx, Effect, Found, Kind, KindError, Manual, Mark, NotRecorded, OnDrift, Retry, Secret, Settle,
-    Verdict,
+    Cx, Effect, Found, Kind, KindError, Manual, Mark, NotRecorded, OnDrift, Presence, Retry,
+    Secret, Settle, Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -281,5 +281,13 @@ impl Kind for CreateVm {
         let client = params.client().await?;
         let wanted = Wanted::new(cx, params);
         make::make(cx, &client, &wanted).await
+    }
+
+    async fn exists(&self, cx: &Cx, handle: &Handle) -> Result<Presence, Error> {
+        remove::exists(&handle.door.open(cx).await?, handle).await
+    }
+
+    async fn destroy(&self, cx: &Cx, handle: &Handle) -> Result<(), Error> {
+        remove::destroy(&handle.door.open(cx).await?, handle).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flow_engine::{Cx, Presence, Removable};
+use flow_engine::Presence;
 
 use super::super::client::Client;
 use super::super::config::Config;
@@ -40,36 +40,32 @@ impl Handle {
     }
 }
 
-impl Removable<Error> for Handle {
-    async fn exists(&self, cx: &Cx) -> Result<Presence, Error> {
-        let client = self.door.open(cx).await?;
-        Ok(match self.find(&client).await? {
-            None => Presence::Gone,
-            Some((_, config)) if self.marks(&config) => Presence::Ours,
-            Some(_) => Presence::Foreign,
-        })
-    }
+pub(super) async fn exists(client: &Client, handle: &Handle) -> Result<Presence, Error> {
+    Ok(match handle.find(client).await? {
+        None => Presence::Gone,
+        Some((_, config)) if handle.marks(&config) => Presence::Ours,
+        Some(_) => Presence::Foreign,
+    })
+}
 
-    /// Shuts the machine down, or switches it off, and removes it with the disks that it refers to.
-    async fn destroy(&self, cx: &Cx) -> Result<(), Error> {
-        let client = self.door.open(cx).await?;
-        let Some((host, config)) = self.find(&client).await? else { return Ok(()) };
-        if !self.marks(&config) {
-            let name = config.get("name").unwrap_or("no name").to_owned();
-            return Err(Error::Foreign { vmid: self.vmid, host, name });
-        }
-        let vmid = self.vmid.to_string();
-        let vm = ["nodes", &host, "qemu", &vmid];
-        let status = client.get(&[vm.as_slice(), &["status", "current"]].concat(), &[]).await?;
-        if status.get("status").and_then(text).as_deref() == Some("running") {
-            let form = [("timeout", SHUTDOWN.to_string()), ("forceStop", "1".to_owned())];
-            let shutdown = [vm.as_slice(), &["status", "shutdown"]].concat();
-            let upid = client.post(&shutdown, &form).await?;
-            client.finish(&upid, REMOVE).await?;
-        }
-        // Other disks of this id may be somebody's: they are never removed along.
-        let query = [("purge", "1".to_owned()), ("destroy-unreferenced-disks", "0".to_owned())];
-        let upid = client.delete(&vm, &query).await?;
-        Ok(client.finish(&upid, REMOVE).await?)
+/// Shuts the machine down, or switches it off, and removes it with the disks that it refers to.
+pub(super) async fn destroy(client: &Client, handle: &Handle) -> Result<(), Error> {
+    let Some((host, config)) = handle.find(client).await? else { return Ok(()) };
+    if !handle.marks(&config) {
+        let name = config.get("name").unwrap_or("no name").to_owned();
+        return Err(Error::Foreign { vmid: handle.vmid, host, name });
     }
+    let vmid = handle.vmid.to_string();
+    let vm = ["nodes", &host, "qemu", &vmid];
+    let status = client.get(&[vm.as_slice(), &["status", "current"]].concat(), &[]).await?;
+    if status.get("status").and_then(text).as_deref() == Some("running") {
+        let form = [("timeout", SHUTDOWN.to_string()), ("forceStop", "1".to_owned())];
+        let shutdown = [vm.as_slice(), &["status", "shutdown"]].concat();
+        let upid = client.post(&shutdown, &form).await?;
+        client.finish(&upid, REMOVE).await?;
+    }
+    // Other disks of this id may be somebody's: they are never removed along.
+    let query = [("purge", "1".to_owned()), ("destroy-unreferenced-disks", "0".to_owned())];
+    let upid = client.delete(&vm, &query).await?;
+    Ok(client.finish(&upid, REMOVE).await?)
 }
