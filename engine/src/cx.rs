@@ -15,7 +15,7 @@ use crate::secret::Secret;
 /// Why something that had to be durable is not.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("`{key}` could not be recorded")]
-#[diagnostic(code(state::not_recorded), help("nothing was asked of the world after this"))]
+#[diagnostic(code("state::not-recorded"), help("nothing was asked of the world after this"))]
 pub struct NotRecorded {
     /// What was to be recorded.
     pub key: String,

@@ -210,14 +210,17 @@ impl Fault {
 pub enum FaultError {
     /// Parts are missing.
     #[error("`{fault}` is not a fault")]
-    #[diagnostic(code(lab::fault_shape), help("write SYSTEM[@MACHINE]:CALL:FAULT[:COUNT]"))]
+    #[diagnostic(code("lab::fault-shape"), help("write SYSTEM[@MACHINE]:CALL:FAULT[:COUNT]"))]
     Shape {
         /// The text.
         fault: String,
     },
     /// The lab has no such system.
     #[error("the lab has no system `{system}`")]
-    #[diagnostic(code(lab::fault_system), help("one of proxmox, factory, git, talos, kubernetes"))]
+    #[diagnostic(
+        code("lab::fault-system"),
+        help("one of proxmox, factory, git, talos, kubernetes")
+    )]
     System {
         /// The unknown name.
         system: String,
@@ -225,7 +228,7 @@ pub enum FaultError {
     /// The system has one server only.
     #[error("{system} has no machine `{machine}`")]
     #[diagnostic(
-        code(lab::fault_machine),
+        code("lab::fault-machine"),
         help("only talos and kubernetes are served by several machines: talos@controlplane0")
     )]
     NoMachines {
@@ -236,7 +239,7 @@ pub enum FaultError {
     },
     /// The site plans no such machine.
     #[error("the site has no machine `{machine}`")]
-    #[diagnostic(code(lab::fault_machine), help("one of {known}"))]
+    #[diagnostic(code("lab::fault-machine"), help("one of {known}"))]
     Machine {
         /// The text.
         machine: String,
@@ -245,7 +248,7 @@ pub enum FaultError {
     },
     /// The system has no such call.
     #[error("`{call}` is no call of {system}")]
-    #[diagnostic(code(lab::fault_call), help("write `*`, or {}", call::forms(*system)))]
+    #[diagnostic(code("lab::fault-call"), help("write `*`, or {}", call::forms(*system)))]
     Call {
         /// The system.
         system: System,
@@ -254,7 +257,7 @@ pub enum FaultError {
     },
     /// It would never happen.
     #[error("a fault cannot happen {count} times")]
-    #[diagnostic(code(lab::fault_count), help("write 1 or more, or `always`"))]
+    #[diagnostic(code("lab::fault-count"), help("write 1 or more, or `always`"))]
     Count {
         /// The text.
         count: String,
@@ -262,7 +265,7 @@ pub enum FaultError {
     /// The effect is unknown.
     #[error("`{effect}` is not something that can happen to a call")]
     #[diagnostic(
-        code(lab::fault_effect),
+        code("lab::fault-effect"),
         help("one of 5xx, reset, hang, slow=2s, malformed, reply-lost")
     )]
     Effect {

@@ -85,7 +85,7 @@ pub enum Error {
     /// An address cannot be listened on.
     #[error("the lab cannot listen on {address}")]
     #[diagnostic(
-        code(lab::address_taken),
+        code("lab::address-taken"),
         help(
             "stop what listens there (`ss -tlnp`); on macOS the address must be added to lo0 first"
         )
@@ -99,7 +99,7 @@ pub enum Error {
     },
     /// All octets are in use.
     #[error("no free addresses for a lab below 127.0.0.0/8")]
-    #[diagnostic(code(lab::addresses_taken), help("stop other labs"))]
+    #[diagnostic(code("lab::addresses-taken"), help("stop other labs"))]
     NoOctet,
     /// The operating system refuses something else.
     #[error("the lab cannot {what}")]

@@ -20,7 +20,7 @@ const KEY: &str = "ca-key.pem";
 pub enum PkiError {
     /// A file cannot be read or written.
     #[error("{path} cannot be read or written")]
-    #[diagnostic(code(lab::ca_file), help("check the folder's owner and mode"))]
+    #[diagnostic(code("lab::ca-file"), help("check the folder's owner and mode"))]
     File {
         /// The file.
         path: String,
@@ -30,7 +30,7 @@ pub enum PkiError {
     },
     /// The authority's files hold no certificate and key.
     #[error("the lab's certificate authority cannot be used")]
-    #[diagnostic(code(lab::ca_damaged), help("`flow lab reset` makes a new one"))]
+    #[diagnostic(code("lab::ca-damaged"), help("`flow lab reset` makes a new one"))]
     Authority {
         /// Why.
         #[source]
@@ -38,7 +38,7 @@ pub enum PkiError {
     },
     /// The TLS library refuses a certificate.
     #[error("a certificate of the lab is refused")]
-    #[diagnostic(code(lab::certificate_refused), help("`flow lab reset` makes new ones"))]
+    #[diagnostic(code("lab::certificate-refused"), help("`flow lab reset` makes new ones"))]
     Refused {
         /// Why.
         #[source]

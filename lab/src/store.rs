@@ -18,7 +18,7 @@ pub enum StoreError {
     /// The file cannot be opened.
     #[error("the lab's world {path} cannot be opened")]
     #[diagnostic(
-        code(lab::world_unreadable),
+        code("lab::world-unreadable"),
         help("`flow lab reset` starts again with an empty world")
     )]
     Open {
@@ -31,7 +31,7 @@ pub enum StoreError {
     /// A transaction failed.
     #[error("the lab's world cannot be read or written")]
     #[diagnostic(
-        code(lab::world_failed),
+        code("lab::world-failed"),
         help("look whether the disk is full; `flow lab reset` starts again with an empty world")
     )]
     Transaction {
@@ -42,7 +42,7 @@ pub enum StoreError {
     /// A document is not what this version writes.
     #[error("the document {collection}/{key} of the lab's world is of another version")]
     #[diagnostic(
-        code(lab::world_outdated),
+        code("lab::world-outdated"),
         help("`flow lab reset` starts again with an empty world")
     )]
     Document {

@@ -117,7 +117,7 @@ fn codes() -> BTreeMap<String, BTreeSet<String>> {
         let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
         let mut found = attributes(text);
         found.extend(literals(text));
-        if source == "tasks/src/site/rules.rs" || source == "tasks/src/site/file.rs" {
+        if source.starts_with("tasks/src/site/") {
             found.extend(problems(text));
         }
         for code in found {
@@ -127,12 +127,12 @@ fn codes() -> BTreeMap<String, BTreeSet<String>> {
     codes
 }
 
-/// `code(a::b)` of diagnostics.
+/// `code(a::b)` and `code("a::b-c")` of diagnostics.
 fn attributes(text: &str) -> Vec<String> {
     let codes = text.split("diagnostic(").skip(1);
     let codes = codes.filter_map(|rest| rest.trim_start().strip_prefix("code("));
     let codes = codes.filter_map(|rest| rest.split_once(')'));
-    codes.map(|(code, _)| code.split_whitespace().collect()).collect()
+    codes.map(|(code, _)| code.trim().trim_matches('"').to_owned()).collect()
 }
 
 /// `"a::b"`: codes given as text.
@@ -140,7 +140,7 @@ fn literals(text: &str) -> Vec<String> {
     let parts = text.split('"').filter(|part| {
         let word = |word: &str| {
             word.starts_with(|c: char| c.is_ascii_lowercase())
-                && word.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '_')
+                && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
         };
         part.split_once("::").is_some_and(|(area, name)| word(area) && word(name))
     });

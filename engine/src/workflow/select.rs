@@ -33,7 +33,7 @@ impl Selection {
 pub enum SelectError {
     /// A selector matches nothing.
     #[error("`{selector}` matches nothing in `{workflow}`")]
-    #[diagnostic(code(select::no_match), help("{help}"))]
+    #[diagnostic(code("select::no-match"), help("{help}"))]
     NoMatch {
         /// As typed.
         selector: String,
@@ -45,7 +45,7 @@ pub enum SelectError {
     /// Only instances match that `when` leaves out.
     #[error("`{selector}` matches only what `when` leaves out")]
     #[diagnostic(
-        code(select::left_out),
+        code("select::left-out"),
         help("change the site or the input that its `when` reads; `flow graph` shows all")
     )]
     LeftOut {
@@ -76,7 +76,7 @@ pub enum SelectError {
     /// `--redo` names what no stop ever waits for.
     #[error("`{instance}` may be applied at any time, so there is nothing to lift")]
     #[diagnostic(
-        code(select::not_once),
+        code("select::not-once"),
         help(
             "`--redo` is for what must not take effect twice; `--force {instance}` applies the rest"
         )

@@ -11,7 +11,7 @@ pub enum VaultError {
     /// There is no identity.
     #[error("there is no age identity at {}", path.display())]
     #[diagnostic(
-        code(vault::no_identity),
+        code("vault::no-identity"),
         help("put it back there, or name it: FLOW_AGE_IDENTITY=FILE")
     )]
     NoIdentity {

@@ -79,7 +79,7 @@ fn a_vault_that_cannot_be_opened_is_never_none_and_never_overwritten() {
 
     let moved = VaultPlace { identity: folder.path().join("other"), ..place.clone() };
     let failure = read(&moved, "a", "key").unwrap_err();
-    assert_eq!(failure.code, "vault::no_identity");
+    assert_eq!(failure.code, "vault::no-identity");
     assert_eq!(failure.retry, flow_engine::Retry::Human);
     assert!(!moved.identity.exists(), "a lost identity is not replaced");
 

@@ -70,7 +70,7 @@ pub(super) enum Error {
     /// The Job gave up.
     #[error("the Job {job} that installs Cilium failed: {message}")]
     #[diagnostic(
-        code(cilium::install_failed),
+        code("cilium::install-failed"),
         help("read `kubectl -n kube-system logs job/{job}`, delete the Job, then go on")
     )]
     JobFailed {

@@ -67,7 +67,10 @@ pub(super) enum Error {
     Published(#[from] PublishedError),
     /// Neither version nor URL, or both.
     #[error("`manifest` says neither `version` nor `url`, or both")]
-    #[diagnostic(code(flux::which_manifest), help("write `manifest = {{ version = \"v2.9.4\" }}`"))]
+    #[diagnostic(
+        code("flux::which-manifest"),
+        help("write `manifest = {{ version = \"v2.9.4\" }}`")
+    )]
     Which,
 }
 

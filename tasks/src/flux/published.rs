@@ -63,7 +63,7 @@ pub(super) enum PublishedError {
     },
     /// The server says that there is no such file.
     #[error("{url} does not exist (HTTP {status})")]
-    #[diagnostic(code(flux::no_manifest), help("check the version or URL in the site file"))]
+    #[diagnostic(code("flux::no-manifest"), help("check the version or URL in the site file"))]
     Missing {
         /// Where.
         url: String,
@@ -86,14 +86,14 @@ pub(super) enum PublishedError {
     },
     /// It is too large.
     #[error("{url} is larger than 16 MiB")]
-    #[diagnostic(code(flux::too_large), help("check the URL in the site file"))]
+    #[diagnostic(code("flux::too-large"), help("check the URL in the site file"))]
     TooLarge {
         /// Where.
         url: String,
     },
     /// What came is none; it is not kept.
     #[error("what {url} delivers is not a manifest")]
-    #[diagnostic(code(flux::bad_manifest), help("check `[flux] manifest` in the site file"))]
+    #[diagnostic(code("flux::bad-manifest"), help("check `[flux] manifest` in the site file"))]
     NoManifest {
         /// Where.
         url: String,

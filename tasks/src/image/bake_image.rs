@@ -135,7 +135,7 @@ pub(super) enum Error {
         "the schematic {given} is not that of these extensions and kernel arguments ({computed})"
     )]
     #[diagnostic(
-        code(image::other_schematic),
+        code("image::other-schematic"),
         help("give `schematic` and `bake-image` the same `extensions` and `kernel-args`")
     )]
     OtherSchematic {
@@ -149,7 +149,7 @@ pub(super) enum Error {
         "the network card of {node} is not called {link} without the kernel argument {PLAIN_NAMES}"
     )]
     #[diagnostic(
-        code(image::card_name),
+        code("image::card-name"),
         help("add it to `[talos] kernel-args`, or say in `with.link` what the card is called")
     )]
     CardName {

@@ -68,7 +68,7 @@ pub(super) enum FactoryError {
     /// A server error, or an answer in another form.
     #[error("the image factory {factory} failed: {answer}")]
     #[diagnostic(
-        code(image::factory_failed),
+        code("image::factory-failed"),
         help("it is tried again; the factory builds on demand")
     )]
     Failed {
@@ -92,7 +92,7 @@ pub(super) enum FactoryError {
     /// It gives the schematic another id than we do.
     #[error("the image factory {factory} gives the schematic the id {theirs}, not {ours}")]
     #[diagnostic(
-        code(image::other_id),
+        code("image::other-id"),
         help("it writes schematics in another way than flow; please report it with both ids")
     )]
     OtherId {

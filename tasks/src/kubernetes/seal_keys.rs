@@ -63,7 +63,7 @@ pub(super) enum Error {
     /// A pair is broken; in the cluster it would crash the controller.
     #[error("a sealing key of the vault is not a certificate with its key")]
     #[diagnostic(
-        code(seal::broken_key),
+        code("seal::broken-key"),
         help("put back an earlier vault, or import the pair: `flow state import sealing-key`")
     )]
     Broken,

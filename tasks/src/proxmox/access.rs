@@ -68,7 +68,7 @@ pub(super) enum Error {
     /// The privileges of another workflow, or none.
     #[error("none of the privileges that making machines takes is known here")]
     #[diagnostic(
-        code(proxmox::no_privileges),
+        code("proxmox::no-privileges"),
         help("`with.privileges` is what the task check-proxmox hands out")
     )]
     NoPrivileges,

@@ -120,7 +120,7 @@ pub(crate) enum AdminError {
     Api(#[from] ApiError),
     /// The secret cannot be read.
     #[error("the secret of {who} cannot be read")]
-    #[diagnostic(code(proxmox::admin_secret), help("check `[proxmox] admin` in the site file"))]
+    #[diagnostic(code("proxmox::admin-secret"), help("check `[proxmox] admin` in the site file"))]
     Secret {
         /// The user or token.
         who: String,
@@ -130,7 +130,7 @@ pub(crate) enum AdminError {
     /// SSH.
     #[error("`admin` by ssh ({ssh}) is not supported yet")]
     #[diagnostic(
-        code(proxmox::admin_ssh),
+        code("proxmox::admin-ssh"),
         help("give `admin` a user and password, or a token, in `[proxmox]` of the site file")
     )]
     Ssh {

@@ -76,7 +76,7 @@ pub(super) enum Error {
     /// All is as the plan needs it, but a host gets nothing from the factory.
     #[error("{host} cannot download from {factory}: {reason}")]
     #[diagnostic(
-        code(proxmox::no_download),
+        code("proxmox::no-download"),
         help("check the host's name server, gateway and `http_proxy`, and the factory itself")
     )]
     NoDownload {

@@ -99,7 +99,7 @@ pub(crate) enum ApiError {
     /// The answer did not come in time, or is not in Proxmox' form.
     #[error("{call} got no proper answer within {within:?}")]
     #[diagnostic(
-        code(proxmox::no_answer),
+        code("proxmox::no-answer"),
         help("look at the load of the host, and at what else it does")
     )]
     NoAnswer {

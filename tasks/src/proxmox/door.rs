@@ -31,7 +31,7 @@ pub(crate) enum DoorError {
     Api(#[from] ApiError),
     /// The vault has no secret for it.
     #[error("the vault holds no token for {api}")]
-    #[diagnostic(code(proxmox::no_token), help("`flow run` stores it again; then repeat"))]
+    #[diagnostic(code("proxmox::no-token"), help("`flow run` stores it again; then repeat"))]
     NoToken {
         /// The API.
         api: String,

@@ -83,7 +83,7 @@ pub(super) enum Error {
     /// It exists, and its secret is not in the vault.
     #[error("the token {id} exists, but its secret is not in the vault")]
     #[diagnostic(
-        code(proxmox::token_lost),
+        code("proxmox::token-lost"),
         help(
             "`flow state import proxmox-token --id {id} --secret env:X` if you have it; else remove \
              the token by `pveum user token remove` and run again"
@@ -96,7 +96,7 @@ pub(super) enum Error {
     /// It exists, and the secret in the vault is not (or no longer) its.
     #[error("Proxmox refuses the secret that the vault holds for the token {id}")]
     #[diagnostic(
-        code(proxmox::token_refused),
+        code("proxmox::token-refused"),
         help(
             "`flow state import proxmox-token --id {id} --secret env:X` if it was changed; check \
              that user and token are enabled"
@@ -112,7 +112,7 @@ pub(super) enum Error {
     Record(#[from] NotRecorded),
     /// Proxmox made a token and did not show its secret.
     #[error("Proxmox made the token {id} without showing its secret")]
-    #[diagnostic(code(proxmox::token_silent), help("run again: it is made anew"))]
+    #[diagnostic(code("proxmox::token-silent"), help("run again: it is made anew"))]
     Silent {
         /// Its full id.
         id: String,
@@ -395,7 +395,7 @@ mod tests {
         let before = world.counts();
         // Another vault, which holds neither secret nor nonce.
         let failure = Trial::new(&ProxmoxToken, &world, &params).attempt(LIMIT).await.unwrap_err();
-        assert_eq!(failure.code, "proxmox::token_lost");
+        assert_eq!(failure.code, "proxmox::token-lost");
         assert_eq!(failure.retry, Retry::Human);
         assert_eq!(world.counts(), before);
     }

@@ -54,7 +54,7 @@ pub(super) enum Error {
     Task(#[from] TaskError),
     /// It is gone.
     #[error("VM {vmid} is not on {host}")]
-    #[diagnostic(code(proxmox::vm_gone), help("`flow run --until create-vm` makes it"))]
+    #[diagnostic(code("proxmox::vm-gone"), help("`flow run --until create-vm` makes it"))]
     Gone {
         /// Its id.
         vmid: u32,
@@ -63,7 +63,10 @@ pub(super) enum Error {
     },
     /// It is another one.
     #[error("VM {vmid} on {host} is not the one that was made")]
-    #[diagnostic(code(proxmox::foreign_vm), help("`flow plan --only create-vm` tells whose it is"))]
+    #[diagnostic(
+        code("proxmox::foreign-vm"),
+        help("`flow plan --only create-vm` tells whose it is")
+    )]
     Foreign {
         /// Its id.
         vmid: u32,

@@ -39,7 +39,7 @@ pub(crate) enum TaskError {
     Api(#[from] ApiError),
     /// It ended with an error that may pass.
     #[error("a task of Proxmox failed for now: {status}")]
-    #[diagnostic(code(proxmox::task_busy), help("see the task {upid} of the host"))]
+    #[diagnostic(code("proxmox::task-busy"), help("see the task {upid} of the host"))]
     Passing {
         /// Its id.
         upid: String,
@@ -48,7 +48,10 @@ pub(crate) enum TaskError {
     },
     /// There is no room for what was asked.
     #[error("the host has no room: {status}")]
-    #[diagnostic(code(proxmox::no_room), help("free some space; see the task {upid} of the host"))]
+    #[diagnostic(
+        code("proxmox::no-room"),
+        help("free some space; see the task {upid} of the host")
+    )]
     NoRoom {
         /// Its id.
         upid: String,
@@ -57,7 +60,7 @@ pub(crate) enum TaskError {
     },
     /// It ended with another error.
     #[error("a task of Proxmox failed: {status}")]
-    #[diagnostic(code(proxmox::task_failed), help("see the task {upid} of the host"))]
+    #[diagnostic(code("proxmox::task-failed"), help("see the task {upid} of the host"))]
     Failed {
         /// Its id.
         upid: String,
@@ -66,7 +69,7 @@ pub(crate) enum TaskError {
     },
     /// It still runs.
     #[error("a task of Proxmox still runs after {within:?}")]
-    #[diagnostic(code(proxmox::task_runs), help("it goes on by itself: {upid}"))]
+    #[diagnostic(code("proxmox::task-runs"), help("it goes on by itself: {upid}"))]
     Runs {
         /// Its id.
         upid: String,

@@ -35,7 +35,7 @@ pub(super) enum Error {
     Output { what: &'static str, source: BadOutput },
     #[error("the {what} did not write {}", quoted(names))]
     #[diagnostic(
-        code(shell::no_output),
+        code("shell::no-output"),
         help("write NAME=VALUE to the file $FLOW_OUTPUT, or take it out of `outputs`")
     )]
     NoOutput { what: &'static str, names: Vec<String> },

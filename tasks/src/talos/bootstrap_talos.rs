@@ -53,7 +53,7 @@ pub(super) enum Error {
     /// Two controllers are in two clusters.
     #[error("{one} and {other} are members of different etcd clusters")]
     #[diagnostic(
-        code(talos::two_clusters),
+        code("talos::two-clusters"),
         help(
             "etcd was bootstrapped twice; decide which one is right (`talosctl etcd members`) and \
              reset the machines of the other"

@@ -49,7 +49,7 @@ pub(super) enum Error {
     /// etcd has raised an alarm, which it never takes back by itself.
     #[error("etcd raised {}", alarms.join(", "))]
     #[diagnostic(
-        code(talos::etcd_alarm),
+        code("talos::etcd-alarm"),
         help(
             "NOSPACE: `talosctl etcd defrag`, then `talosctl etcd alarm disarm`; CORRUPT: replace the member"
         )

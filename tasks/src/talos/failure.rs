@@ -89,7 +89,7 @@ pub(super) enum CallError {
     },
     /// It is not ready for this yet, and has not begun it.
     #[error("machine {machine} is not ready for {call}")]
-    #[diagnostic(code(talos::not_ready), help("it usually is after a few seconds"))]
+    #[diagnostic(code("talos::not-ready"), help("it usually is after a few seconds"))]
     NotReady {
         /// The machine asked.
         machine: Machine,
@@ -126,7 +126,7 @@ pub(super) enum CallError {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("at the address of {machine} answers another machine, with the uuid {uuid}")]
 #[diagnostic(
-    code(talos::other_machine),
+    code("talos::other-machine"),
     help("free the address, or plan another one in the site file")
 )]
 pub(super) struct OtherMachine {

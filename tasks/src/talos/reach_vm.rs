@@ -61,7 +61,7 @@ pub(super) enum Error {
     /// It did not take the addresses that its image carries.
     #[error("machine {machine} has the addresses {}", found.join(", "))]
     #[diagnostic(
-        code(talos::other_addresses),
+        code("talos::other-addresses"),
         help("exactly the planned one is wanted: is there a DHCP server in its network?")
     )]
     OtherAddresses {

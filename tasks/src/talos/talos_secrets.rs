@@ -96,7 +96,7 @@ pub(super) enum Error {
     /// Machines of ours were configured with secrets that are not here.
     #[error("the secrets of the cluster are lost: {} answer with another authority", machines.join(", "))]
     #[diagnostic(
-        code(talos::secrets_lost),
+        code("talos::secrets-lost"),
         help(
             "import them, `flow state import talos-secrets --key secrets.yaml`, or destroy these \
              machines"
@@ -109,7 +109,7 @@ pub(super) enum Error {
     /// The vault's entry or the adopted file is damaged.
     #[error("the secrets of the cluster cannot be used")]
     #[diagnostic(
-        code(talos::secrets_damaged),
+        code("talos::secrets-damaged"),
         help("restore the vault from its backup, or import the secrets; they are never replaced")
     )]
     Damaged {
@@ -119,13 +119,13 @@ pub(super) enum Error {
     /// The text is no bundle at all. It is not quoted.
     #[error("the secrets of the cluster are not in the form of `talosctl gen secrets`")]
     #[diagnostic(
-        code(talos::secrets_form),
+        code("talos::secrets-form"),
         help("the file must be what `talosctl gen secrets` wrote, for Talos 1.3 or later")
     )]
     Form,
     /// They could not be read from where the site says.
     #[error("the secrets of the cluster cannot be read from where the site says")]
-    #[diagnostic(code(talos::secrets_reference), help("see `talos.secrets` in the site file"))]
+    #[diagnostic(code("talos::secrets-reference"), help("see `talos.secrets` in the site file"))]
     Reference {
         /// Why not.
         source: ReferenceError,

@@ -100,7 +100,7 @@ pub(super) enum Error {
     /// The id belongs to somebody else.
     #[error("VM {vmid} on {host} (`{name}`) is not ours")]
     #[diagnostic(
-        code(proxmox::foreign_vm),
+        code("proxmox::foreign-vm"),
         help("give the node another `vmid` in the site file, or remove that VM yourself")
     )]
     Foreign {
@@ -114,7 +114,7 @@ pub(super) enum Error {
     /// A create of ours was cut short before the VM had its mark.
     #[error("VM {vmid} on {host} was half created and is locked")]
     #[diagnostic(
-        code(proxmox::half_created),
+        code("proxmox::half-created"),
         help(
             "only root may remove it; on {host}: `qm unlock {vmid}`, then `qm destroy {vmid} --purge 1`"
         )
@@ -128,7 +128,7 @@ pub(super) enum Error {
     /// The planned machine exists under another id.
     #[error("{node} exists already, as VM {found} on {host}")]
     #[diagnostic(
-        code(proxmox::other_vmid),
+        code("proxmox::other-vmid"),
         help("set its `vmid` in the site file to {found}, or remove that VM first")
     )]
     Elsewhere {

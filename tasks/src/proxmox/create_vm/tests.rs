@@ -169,7 +169,7 @@ async fn a_vm_whose_mark_was_taken_away_survives() {
 
     assert_eq!(trial.exists(&handle).await.unwrap(), Presence::Foreign);
     let failure = trial.destroy(&handle, LIMIT).await.unwrap_err();
-    assert_eq!(failure.code, "proxmox::foreign_vm");
+    assert_eq!(failure.code, "proxmox::foreign-vm");
     assert_eq!(disks(&eyes).await.len(), 2);
 }
 

@@ -61,7 +61,7 @@ async fn a_declared_output_that_nobody_wrote_is_a_failure_at_once() {
     let params = task(folder.path(), json!({ "check": "exit 0", "outputs": ["ip"] }));
     let failure = Shell.probe(&Cx::default(), &params).await.unwrap_err();
     let told = (failure.code.as_str(), failure.message.as_str());
-    assert_eq!(told, ("shell::no_output", "the check did not write `ip`"));
+    assert_eq!(told, ("shell::no-output", "the check did not write `ip`"));
     let with = json!({ "apply": "echo ip=1 > $FLOW_OUTPUT", "outputs": ["a", "ip", "b"] });
     let failure = Shell.apply(&Cx::default(), &task(folder.path(), with)).await.unwrap_err();
     let told = (failure.message.as_str(), failure.retry);

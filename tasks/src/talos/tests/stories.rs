@@ -61,7 +61,7 @@ async fn another_machine_or_another_cluster_needs_a_person() {
             let failure = room.probe(kind, &params).await.unwrap_err();
             assert_eq!(
                 (failure.code.as_str(), failure.retry),
-                ("talos::other_machine", Retry::Human)
+                ("talos::other-machine", Retry::Human)
             );
         }
         room.make("apply-config", room.apply(CONTROLLERS[0]).await).await;
