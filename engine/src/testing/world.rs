@@ -62,6 +62,7 @@ struct State {
     apply_faults: BTreeMap<InstanceName, VecDeque<Reaction>>,
     busy: usize,
     busiest: usize,
+    removals: usize,
 }
 
 impl World {
@@ -123,6 +124,12 @@ impl World {
     #[must_use]
     pub fn busiest(&self) -> usize {
         self.state().busiest
+    }
+
+    /// How often something was removed by a kind.
+    #[must_use]
+    pub fn removals(&self) -> usize {
+        self.state().removals
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -332,7 +339,9 @@ impl AnyKind for Simulated {
     }
 
     async fn destroy(&self, cx: &Cx, _handle: &Value) -> Result<(), Failure> {
-        self.world.state().things.remove(cx.instance());
+        let mut state = self.world.state();
+        state.removals += 1;
+        state.things.remove(cx.instance());
         Ok(())
     }
 }

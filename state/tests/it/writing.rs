@@ -98,7 +98,7 @@ async fn the_log_is_at_most_twice_the_floor_and_the_payload() {
 }
 
 #[tokio::test]
-async fn a_second_writer_is_refused_by_name_and_a_later_one_goes_on() {
+async fn i9_a_second_writer_is_refused_by_name_and_a_later_one_goes_on() {
     let place = Place::new();
     let store = place.begin(1);
     let error = Site::open(&place.dir, "flow run").unwrap_err();

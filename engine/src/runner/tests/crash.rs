@@ -1,4 +1,4 @@
-//! Runs that are killed at every step. See I1, I2, I3, I6 of the specification.
+//! Runs that are killed at every step. See I1, I2, I3, I6, I12 of the specification.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -172,6 +172,34 @@ async fn i2_a_once_happens_once_however_often_the_run_is_killed() {
         let (stage, workflow) = killed(seed, &cuts).await;
         effects_are_as_promised(&stage, &workflow, cuts.len());
         obeys_the_commit_rule(&workflow, &stage.store.events());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i3_no_intent_is_durable_before_what_it_needs() {
+    let mut draw = Draw(3);
+    for seed in 400..500 {
+        let cuts: Vec<u64> = (0..2).map(|_| 1 + draw.below(20)).collect();
+        let (stage, workflow) = killed(seed, &cuts).await;
+        let events = stage.store.events();
+        for end in 0..=events.len() {
+            obeys_the_commit_rule(&workflow, &events[..end]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i12_run_and_resume_remove_nothing() {
+    let mut draw = Draw(12);
+    for seed in 500..600 {
+        let cuts: Vec<u64> = (0..3).map(|_| 1 + draw.below(12)).collect();
+        let (stage, workflow) = killed(seed, &cuts).await;
+        // What is found drifted, foreign or orphaned gives no reason either.
+        for def in &workflow.instances {
+            stage.world.put(def.name.as_str(), json!({ "seed": seed }), draw.below(2) == 0);
+        }
+        stage.live_through(&workflow, &[], |_| {}).await.unwrap();
+        assert_eq!(stage.world.removals(), 0);
     }
 }
 

@@ -46,6 +46,20 @@ async fn i13_an_error_of_a_probe_never_leads_to_an_apply() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn i4_a_change_that_was_accepted_and_does_not_show_is_no_success() {
+    for effect in [Effect::Converge, Effect::Once] {
+        let stage = Stage::default();
+        stage.world.on_apply("t", [Reaction::Late(Duration::from_hours(1))]);
+        let summary = run(&stage, vec![one(&stage, effect)]).await;
+        assert_eq!(failure(&summary, 0).code, "engine::not-settled");
+        assert_eq!(stage.world.times("t"), 1);
+        assert!(!stage.store.has(Instance(0), |body| {
+            matches!(body, Body::Outcome(Outcome::Succeeded(_) | Outcome::Unchanged { .. }))
+        }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_reply_is_found_out_and_not_asked_for_again() {
     for effect in [Effect::Converge, Effect::Once] {
         let stage = Stage::default();
