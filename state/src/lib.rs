@@ -16,6 +16,7 @@ mod dir;
 mod error;
 mod ledger;
 mod lock;
+mod log;
 mod migrations;
 mod queries;
 mod read;

@@ -14,6 +14,13 @@ pub(crate) const WRITER: &str = "PRAGMA synchronous = FULL; PRAGMA journal_size_
 pub(crate) const NEW_DATABASE: &str = "PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL;
     PRAGMA application_id = 1179406167";
 
+/// More bytes than are to be reserved, as some of them stay in the cache; see `log`.
+pub(crate) const RESERVE: &str = "INSERT INTO event (seq, run, kind, at, body)
+    VALUES (9223372036854775807, 0, 0, 0, zeroblob(2359296))";
+/// A cache that spills into the log at once, and the usual one.
+pub(crate) const SPILL: &str = "PRAGMA cache_size = 16";
+pub(crate) const KEEP: &str = "PRAGMA cache_size = -2000";
+
 /// Everything into the database file, so that it is whole without its WAL.
 pub(crate) const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 

@@ -14,6 +14,7 @@ use crate::dir::SiteDir;
 use crate::error::{QueryError, StateError};
 use crate::ledger::{self, OpenIntent, to_sql};
 use crate::lock::SiteLock;
+use crate::log;
 use crate::migrations::Schema;
 use crate::read;
 use crate::retention;
@@ -115,8 +116,10 @@ impl Site {
     /// # Errors
     ///
     /// [`StateError`].
-    pub fn begin(self, begin: Begin, vault: Arc<SiteVault>) -> Result<EventStore, StateError> {
+    pub fn begin(mut self, begin: Begin, vault: Arc<SiteVault>) -> Result<EventStore, StateError> {
         let dir = self.dir.clone();
+        let reserved = log::reserve(&mut self.conn, &dir).map_err(QueryError::Sqlite);
+        self.explained(reserved)?;
         EventStore::begin(self, begin, vault).map_err(|error| explain(&dir, error))
     }
 
