@@ -143,6 +143,8 @@ impl Drop for SiteLock {
     fn drop(&mut self) {
         // A name that stays misleads nobody: its process is gone.
         self.file.set_len(0).ok();
+        // A child that has just been forked still has a copy of the descriptor.
+        self.file.unlock().ok();
     }
 }
 
@@ -174,6 +176,18 @@ mod tests {
         let dir = SiteDir::new(root.path(), "lab");
         dir.create().unwrap();
         (root, dir)
+    }
+
+    #[test]
+    fn a_lock_that_is_given_back_is_free_whoever_has_a_copy_of_its_descriptor() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = SiteDir::new(root.path(), "lab");
+        dir.create().unwrap();
+        let lock = SiteLock::acquire(&dir, "flow run").unwrap();
+        // As a child has one between fork and exec.
+        let _copy = lock.file.try_clone().unwrap();
+        drop(lock);
+        SiteLock::acquire(&dir, "flow run").unwrap();
     }
 
     #[test]
