@@ -13,9 +13,7 @@ use flow_engine::report::Reporter;
 use flow_engine::runner::{Confirm, Options, Run, RunError, Selected, Summary};
 use flow_engine::workflow::{Selection, Workflow, select};
 use flow_engine::{Instance, RunId, Seq, Stop};
-use flow_state::{
-    Begin, EventStore, OpenIntent, Reader, Site, SiteDir, SiteVault, StateError, VaultPlace,
-};
+use flow_state::{Begin, EventStore, Site, SiteDir, SiteVault, StateError, VaultPlace};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch};
 
@@ -28,7 +26,7 @@ use crate::exit::{self, Exit};
 use crate::lab;
 use crate::logs::Logged;
 use crate::render::outlook::Outlook;
-use crate::render::since::Since;
+use crate::render::since::{Since, apart};
 use crate::render::text::{count, hang};
 use crate::render::{self, selection::SelectionView};
 use crate::signals::{Request, Signals};
@@ -151,15 +149,14 @@ impl Execute<'_> {
         let mut signals = Signals::listen()?;
         let number = store.run();
         let shown = self.reporter(&workflow, &selection, outlook);
-        let mut reporter = Logged::new(dir.clone(), number, workflow.names(), shown, is_free);
+        let mut reporter = Logged::new(dir, number, workflow.names(), shown, is_free);
         let ended = supervise(run, &mut reporter, &mut signals).await;
         // The terminal is as it was before whatever is said next.
         reporter.close();
         let ended = ended.map_err(|error| self.run_error(error, &workflow))?;
         let Some(summary) = ended else { self.leave(signals.exit()) };
-        settle(store, summary.ended).await?;
+        let open = settle(store, &workflow.name, summary.ended).await?;
         let sessions = self.resumed.as_ref().map_or(0, |resumed| resumed.sessions) + 1;
-        let open = open(&dir, &workflow.name).map_err(state)?;
         let interrupted = signals.exit();
         Ok(Executed { workflow, run: number, sessions, summary, open, interrupted })
     }
@@ -290,43 +287,23 @@ impl Shown for Live {
     }
 }
 
-/// What the ledger holds beside the workflow, in lines: it is told, and left alone.
-fn apart(workflow: &Workflow, ledger: &Ledger, intents: Vec<OpenIntent>) -> Vec<String> {
-    let known: BTreeSet<_> = workflow.instances.iter().map(|def| &def.name).collect();
-    let orphans =
-        ledger.rows().filter(|(name, row)| row.success.is_some() && !known.contains(name));
-    let orphans: Vec<&str> = orphans.map(|(name, _)| name.as_str()).collect();
-    let mut lines = Vec::new();
-    if !orphans.is_empty() {
-        lines.push(format!("left alone {}: no longer in the file", orphans.join(", ")));
-    }
-    for OpenIntent { workflow: of, name, open: _ } in intents {
-        if of != workflow.name {
-            lines.push(format!("in doubt   {name} of {of}: asked for, the end is not known"));
-        } else if !known.contains(&name) {
-            lines.push(format!("in doubt   {name}, no longer in the file: the end is not known"));
-        }
-    }
-    lines
-}
-
-/// What is in doubt on a site of a workflow, by name.
-fn open(dir: &SiteDir, workflow: &str) -> Result<Vec<String>, StateError> {
-    let Some(reader) = Reader::open(dir)? else { return Ok(Vec::new()) };
-    let intents = reader.open_intents(workflow)?;
-    Ok(intents.iter().map(|intent| intent.name.to_string()).collect())
-}
-
-/// Leaves the state folded, and after a good run tidy.
-async fn settle(store: Arc<EventStore>, ended: RunEnded) -> Result<(), Abort> {
+/// Leaves the state folded, and after a good run tidy. Answers what is in doubt of a workflow.
+async fn settle(
+    store: Arc<EventStore>,
+    workflow: &str,
+    ended: RunEnded,
+) -> Result<Vec<String>, Abort> {
     let broken = |error| Abort::new(Exit::State, error);
     store.settle().await.map_err(broken)?;
-    if ended == RunEnded::Complete
-        && let Some(store) = Arc::into_inner(store)
-    {
-        store.close().map_err(broken)?.tidy().map_err(state)?;
+    // The run that shared it is over.
+    let store = Arc::into_inner(store)
+        .ok_or_else(|| Abort::bug("the state cannot be closed", &"it is still in use"))?;
+    let mut site = store.close().map_err(broken)?;
+    if ended == RunEnded::Complete {
+        site.tidy().map_err(state)?;
     }
-    Ok(())
+    let open = site.open_intents().map_err(state)?.into_iter();
+    Ok(open.filter(|open| open.workflow == workflow).map(|open| open.name.to_string()).collect())
 }
 
 /// Runs, and hands signals on as requests to stop; `None` where it is to be left at once.

@@ -75,7 +75,11 @@ impl Set {
     pub(crate) fn recorded(&self, declared: &Value) -> BTreeMap<String, Value> {
         let given = |(name, value): (String, &String)| (name, Value::from(value.as_str()));
         let variables = self.environment.iter().map(|(variable, value)| {
-            let name = variable.trim_start_matches(env::INPUT).to_lowercase().replace('_', "-");
+            let name = variable
+                .strip_prefix(env::INPUT)
+                .unwrap_or(variable)
+                .to_lowercase()
+                .replace('_', "-");
             (name, value)
         });
         let variables = variables.filter(|(name, _)| declared.get(name).is_some());

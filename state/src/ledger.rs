@@ -138,6 +138,20 @@ pub(crate) fn load(conn: &Connection, workflow: &str) -> Result<Ledger, QueryErr
     Ok(ledger)
 }
 
+/// The open intents of all workflows, in order; of what is folded.
+pub(crate) fn open_rows(conn: &Connection) -> Result<Vec<OpenIntent>, QueryError> {
+    let mut open = conn.prepare_cached(queries::OPEN_ROWS)?;
+    let mut rows = open.query([])?;
+    let mut intents = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (workflow, name): (String, String) = (row.get(1)?, row.get(2)?);
+        let name = InstanceName::parse(&name);
+        let open = decode_row(row.get(0)?, row, 3)?.open;
+        intents.extend(open.map(|open| OpenIntent { workflow, name, open }));
+    }
+    Ok(intents)
+}
+
 /// The open intents of a ledger, in the order in which they were written.
 pub(crate) fn open_intents(workflow: &str, ledger: &Ledger) -> Vec<OpenIntent> {
     let mut intents: Vec<OpenIntent> = ledger

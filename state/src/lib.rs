@@ -16,7 +16,6 @@ mod dir;
 mod error;
 mod ledger;
 mod lock;
-mod log;
 mod migrations;
 mod queries;
 mod read;
@@ -24,6 +23,7 @@ mod retention;
 mod site;
 mod store;
 mod vault;
+mod wal;
 mod writer;
 
 pub use dir::SiteDir;

@@ -14,7 +14,7 @@ pub(crate) const WRITER: &str = "PRAGMA synchronous = FULL; PRAGMA journal_size_
 pub(crate) const NEW_DATABASE: &str = "PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL;
     PRAGMA application_id = 1179406167";
 
-/// More bytes than are to be reserved, as some of them stay in the cache; see `log`.
+/// More bytes than are to be reserved, as some of them stay in the cache; see `wal`.
 pub(crate) const RESERVE: &str = "INSERT INTO event (seq, run, kind, at, body)
     VALUES (9223372036854775807, 0, 0, 0, zeroblob(2359296))";
 /// A cache that spills into the log at once, and the usual one.
@@ -94,6 +94,11 @@ pub(crate) const TOUCH_ROW: &str = "UPDATE instance SET open = ?2, body = ?3 WHE
 pub(crate) const REMOVE_ROW: &str = "DELETE FROM instance WHERE name = ?1";
 pub(crate) const ROWS_OF: &str = "SELECT name.id, name.instance, instance.body, instance.said
     FROM instance JOIN name ON name.id = instance.name WHERE name.workflow = ?1";
+
+/// The rows with an open INTENT, in the order of these.
+pub(crate) const OPEN_ROWS: &str = "SELECT name.id, name.workflow, name.instance, instance.body,
+    instance.said FROM instance JOIN name ON name.id = instance.name
+    WHERE instance.open IS NOT NULL ORDER BY instance.open";
 
 /// Forgets history that is folded, of runs before one, but never an open INTENT or its records.
 pub(crate) const PRUNE: &str = "DELETE FROM event WHERE run < ?1 AND seq <= ?2

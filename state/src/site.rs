@@ -14,13 +14,12 @@ use crate::dir::SiteDir;
 use crate::error::{QueryError, StateError};
 use crate::ledger::{self, OpenIntent, to_sql};
 use crate::lock::SiteLock;
-use crate::log;
 use crate::migrations::Schema;
 use crate::read;
 use crate::retention;
 use crate::store::EventStore;
 use crate::vault::SiteVault;
-use crate::{backup, codec, queries};
+use crate::{backup, codec, queries, wal};
 
 /// The state of one site in the hands of its only writer.
 ///
@@ -98,17 +97,13 @@ impl Site {
         self.explained(ledger::load(&self.conn, workflow))
     }
 
-    /// The intents without an outcome of *all* workflows, in order within each.
+    /// The intents without an outcome of *all* workflows, in the order in which they were written.
     ///
     /// # Errors
     ///
     /// [`StateError`].
     pub fn open_intents(&self) -> Result<Vec<OpenIntent>, StateError> {
-        let mut intents = Vec::new();
-        for workflow in self.explained(read::workflows(&self.conn))? {
-            intents.extend(ledger::open_intents(&workflow, &self.ledger(&workflow)?));
-        }
-        Ok(intents)
+        self.explained(ledger::open_rows(&self.conn))
     }
 
     /// Begins a session. Nothing is written before its first batch.
@@ -118,7 +113,7 @@ impl Site {
     /// [`StateError`].
     pub fn begin(mut self, begin: Begin, vault: Arc<SiteVault>) -> Result<EventStore, StateError> {
         let dir = self.dir.clone();
-        let reserved = log::reserve(&mut self.conn, &dir).map_err(QueryError::Sqlite);
+        let reserved = wal::reserve(&mut self.conn, &dir).map_err(QueryError::Sqlite);
         self.explained(reserved)?;
         EventStore::begin(self, begin, vault).map_err(|error| explain(&dir, error))
     }

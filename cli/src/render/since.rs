@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use flow_engine::ledger::Ledger;
+use flow_engine::workflow::Workflow;
+use flow_state::OpenIntent;
 use toml::Table;
 
 /// What a run is told before it begins.
@@ -38,6 +41,26 @@ impl Since {
         let told = sorts.into_iter().filter(|(_, names)| !names.is_empty());
         told.map(|(word, names)| format!("{word:<10} {}", names.join(", "))).collect()
     }
+}
+
+/// What the ledger holds beside the workflow, in lines: it is told, and left alone.
+pub(crate) fn apart(workflow: &Workflow, ledger: &Ledger, intents: Vec<OpenIntent>) -> Vec<String> {
+    let known: BTreeSet<_> = workflow.instances.iter().map(|def| &def.name).collect();
+    let orphans =
+        ledger.rows().filter(|(name, row)| row.success.is_some() && !known.contains(name));
+    let orphans: Vec<&str> = orphans.map(|(name, _)| name.as_str()).collect();
+    let mut lines = Vec::new();
+    if !orphans.is_empty() {
+        lines.push(format!("left alone {}: no longer in the file", orphans.join(", ")));
+    }
+    for OpenIntent { workflow: of, name, open: _ } in intents {
+        if of != workflow.name {
+            lines.push(format!("in doubt   {name} of {of}: asked for, the end is not known"));
+        } else if !known.contains(&name) {
+            lines.push(format!("in doubt   {name}, no longer in the file: the end is not known"));
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
